@@ -1,0 +1,119 @@
+"""Arguments to bytes and back: JSON by orjson, and nothing that would come back changed.
+
+orjson alone is too obliging: it writes NaN as null, a tuple as a list, a UUID or a datetime as a
+string. So the encoded bytes are read back once and compared; what differs is refused with the path
+of the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from fastsched.errors import PayloadError
+
+MAX_PAYLOAD = 1 << 20
+"""Largest encoded payload, bytes."""
+
+_STRICT = (
+    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+)  # both are then refused instead of turned into other types
+
+
+def encode(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """The payload for a call, or `PayloadError` naming the value that cannot be stored.
+
+    About 3 µs for 200 bytes: one write, one read back.
+    """
+    call = [list(args), dict(kwargs)]
+    try:
+        payload = orjson.dumps(call, option=_STRICT)
+    except (TypeError, RecursionError) as error:  # orjson.JSONEncodeError is a TypeError
+        raise _refusal(call, str(error)) from None
+    if len(payload) > MAX_PAYLOAD:
+        raise PayloadError(
+            f"the arguments take {len(payload):,} bytes as JSON, the limit is {MAX_PAYLOAD:,}; "
+            "store the data elsewhere and pass its address",
+            path="args",
+        )
+    try:
+        same = orjson.loads(payload) == call
+    except orjson.JSONDecodeError as error:
+        raise _refusal(call, str(error)) from None
+    if not same:
+        raise _refusal(call, "it would come back changed")
+    return payload
+
+
+def decode(payload: bytes) -> tuple[list[Any], dict[str, Any]]:
+    """The call behind a payload; `PayloadError` if the bytes are not one."""
+    try:
+        call = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise PayloadError(f"the stored payload is not JSON: {error}", path="payload") from None
+    match call:
+        case [list() as args, dict() as kwargs]:
+            return args, kwargs
+    raise PayloadError("the stored payload is not [args, kwargs]", path="payload")
+
+
+def _refusal(call: list[Any], cause: str) -> PayloadError:
+    args, kwargs = call
+    for name, root in (("args", args), ("kwargs", kwargs)):
+        found = _find(root, name, depth=0)
+        if found is not None:
+            path, what = found
+            return PayloadError(f"{path}: {what}", path=path)
+    return PayloadError(f"the arguments cannot be stored as JSON: {cause}", path="args")
+
+
+def _find(value: Any, path: str, depth: int) -> tuple[str, str] | None:
+    """The first value below `path` that JSON cannot carry unchanged, and what to do about it."""
+    if depth > 200:
+        return path, "nested deeper than 200 levels; flatten it"
+    kind = type(value)
+    if value is None or kind is bool:
+        return None
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return path, f"the integer {value:.3e} needs more than 64 bits; pass it as a string"
+    if isinstance(value, float) and not math.isfinite(value):
+        return path, f"{value} is not a JSON number; pass None or a string"
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return path, "the string holds a lone surrogate; it is not valid Unicode"
+        return None
+    if kind is list:
+        steps = ((f"{path}[{i}]", item) for i, item in enumerate(value))
+    elif kind is dict:
+        for key in value:
+            if not isinstance(key, str):
+                return path, f"the key {key!r} is {type(key).__name__}; JSON keys are str"
+            if _find(key, path, depth) is not None:
+                return path, "a key holds a lone surrogate; it is not valid Unicode"
+        steps = ((f"{path}.{key}", item) for key, item in value.items())
+    elif kind is tuple:
+        return path, "a tuple would come back as a list; pass a list"
+    elif kind in (int, float):
+        return None
+    else:
+        return path, f"{kind.__qualname__} would not come back as itself; {_advice(value)}"
+    for step, item in steps:
+        found = _find(item, step, depth + 1)
+        if found is not None:
+            return found
+    return None
+
+
+def _advice(value: Any) -> str:
+    if hasattr(value, "isoformat"):
+        return "pass value.isoformat() and parse it in the handler"
+    if hasattr(value, "__dataclass_fields__"):
+        return "pass dataclasses.asdict(value)"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "pass base64 text, or store the bytes elsewhere and pass their address"
+    return "pass str, int, float, bool, None, or a list or dict of these"

@@ -1,0 +1,172 @@
+"""An open scheduler: store, writer and bus, and a node once it is started."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from fastsched.bus import Hint
+from fastsched.clock import Clock
+from fastsched.executor import Run
+from fastsched.handler import Handler
+from fastsched.job import NewJob, State
+from fastsched.node import Node, Settings
+from fastsched.outcomes import Done, Outcome
+from fastsched.report import Report
+from fastsched.stores.base import Cancelled, Flush, Flushed, Store
+from fastsched.waiters import Waiters
+from fastsched.writer import Writer
+
+
+class Engine:
+    """Made at first use, closed by `stop`; not shared with the children of a fork."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        report: Report,
+        handlers: dict[str, Handler],
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.waiters = Waiters(clock)
+        self.node: Node | None = None
+        self._report = report
+        self._handlers = handlers
+        self._clock = clock
+        self._bus = store.bus()
+        self._listening = False
+        self._lock = threading.Lock()
+        self.writer = Writer(store, clock, on_flushed=self._flushed)
+
+    # Life ----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the store and start to write."""
+        self.store.open()
+        self.writer.start()
+
+    def start(self) -> None:
+        """Begin to run jobs."""
+        self.listen()
+        node = Node(
+            store=self.store,
+            writer=self.writer,
+            report=self._report,
+            handlers=self._handlers,
+            clock=self._clock,
+            settings=self.settings,
+            on_lost=self._restart,
+        )
+        self.node = node
+        try:
+            node.start()
+        except BaseException:
+            self.node = None
+            raise
+
+    def _restart(self) -> None:
+        """The node lost its place: go on under a new identity."""
+        self.start()
+
+    def close(self, grace: float | None = None) -> None:
+        """Stop the node, write what is left, let go of the store."""
+        node = self.node
+        if node is not None:
+            node.stop(grace)
+            self._report.dispatched += node.backlog.started
+            self.node = None
+        self.writer.stop()
+        self.store.close()
+
+    def listen(self) -> None:
+        """Receive the hints of other processes from now on."""
+        with self._lock:
+            if not self._listening:
+                self._bus.subscribe(self._hinted)
+                self._listening = True
+
+    def forsake(self) -> None:
+        """In the child of a fork."""
+        self.store.forsake()
+
+    # Work ----------------------------------------------------------------------------------------
+
+    def insert(self, jobs: Sequence[NewJob]) -> frozenset[str]:
+        """Store jobs; the ids, among those given by the caller, that were known before."""
+        return self.writer.insert(jobs)
+
+    def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
+        """Cancel jobs wherever they are."""
+        answers: dict[str, Cancelled] = self.writer.call(lambda store: store.cancel(ids))
+        requested = [i for i, answer in answers.items() if answer is Cancelled.REQUESTED]
+        if requested:
+            if self.node is not None:
+                self.node.cancel(requested)
+            self._bus.publish(Hint.CANCEL)
+        self._tell_ended()
+        return answers
+
+    def make_ready(self, method: str, ids: Sequence[str]) -> list[str]:
+        """`requeue` or `run_now`: those of the ids that were moved."""
+        moved: list[str] = self.writer.call(lambda store: getattr(store, method)(ids))
+        if moved:
+            if self.node is not None:
+                self.node.hint()
+            self._bus.publish(Hint.WORK)
+        return moved
+
+    def ended(self, job_id: str) -> State | None:
+        """The state in which a job has ended; None if it has not. Absent means done."""
+        state = self.store.states_of([job_id]).get(job_id, State.DONE)
+        return state if state.ended else None
+
+    def idle(self, include_scheduled: bool) -> bool:
+        """Whether nothing runs here and nothing is ready, claimed or due in the store."""
+        if self.node is not None and not self.node.idle:
+            return False
+        return not self.store.busy(include_scheduled)
+
+    # What comes back -----------------------------------------------------------------------------
+
+    def _flushed(
+        self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]
+    ) -> None:
+        """In the writer's thread, after every commit."""
+        node = self.node
+        if node is not None:
+            node.flushed(flush, flushed, ends)
+        self._report.flushed(flush, flushed, ends)
+        hint = Hint(0)
+        if ends:
+            self.waiters.tell()
+            hint |= Hint.ENDED
+        if self._left_work(flush, flushed):
+            hint |= Hint.WORK
+        if hint:
+            self._bus.publish(hint)
+
+    def _left_work(self, flush: Flush, flushed: Flushed) -> bool:
+        """Whether the flush put more into the store than this node took out at once."""
+        returned = any(type(outcome) is not Done for _, outcome in flush.ends)
+        if not flush.jobs and not returned:
+            return False
+        return flush.claim is None or not flushed.drained or flushed.next_due is not None
+
+    def _tell_ended(self) -> None:
+        self.waiters.tell()
+        self._bus.publish(Hint.ENDED)
+
+    def _hinted(self, hint: Hint) -> None:
+        """In the bus's thread."""
+        node = self.node
+        if hint & Hint.ENDED:
+            self.waiters.tell()
+        if node is not None:
+            if hint & Hint.CANCEL:
+                node.look_for_cancellations()
+            if hint & Hint.WORK:
+                node.hint()

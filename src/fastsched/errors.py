@@ -1,0 +1,69 @@
+"""Every error that fastsched raises, in one tree; the facts are attributes."""
+
+from __future__ import annotations
+
+
+class FastschedError(Exception):
+    """Base of all fastsched errors."""
+
+
+class ConfigurationError(FastschedError, ValueError):
+    """A setting or an option that cannot be used: says what was given and what to type."""
+
+
+class PayloadError(FastschedError, TypeError):
+    """Arguments that cannot be stored and come back unchanged.
+
+    `path` names the offending value, for example ``kwargs.user.created``.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class StoreError(FastschedError):
+    """The store refused or could not do what was asked; nothing of it was done."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or written just now (no space, no file, no server)."""
+
+
+class SchemaError(StoreError):
+    """The tables in the store are not those this version works with."""
+
+
+class SchedulerStopped(FastschedError, RuntimeError):
+    """The scheduler was stopped while this call was waiting; nothing of it was done."""
+
+
+class EnqueueUnknown(StoreError):
+    """The store broke off before it said whether the job was taken.
+
+    Enqueue again with ``options(id=error.job_id)``: if the first try was taken, the second is a
+    no-op.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"the store did not say whether job {job_id} was taken; "
+            f"enqueue again with options(id={job_id!r}), which cannot make it run twice"
+        )
+        self.job_id = job_id
+
+
+class JobInterrupt(BaseException):
+    """Ends a handler from outside. Not an `Exception`, so that ``except Exception`` lets it pass."""
+
+
+class JobTimeout(JobInterrupt):
+    """The run took longer than its `timeout`."""
+
+
+class JobCancelled(JobInterrupt):
+    """The job was cancelled while it ran."""
+
+
+class JobStopped(JobInterrupt):
+    """The node stops, or has lost its claims; the job will run again."""

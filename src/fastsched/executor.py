@@ -1,0 +1,163 @@
+"""From a claimed job to an outcome: decode, call, judge. Knows neither store nor thread."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from fastsched.clock import Clock
+from fastsched.codec import decode
+from fastsched.context import JobContext, _current
+from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, JobTimeout, PayloadError
+from fastsched.handler import Handler
+from fastsched.interrupt import Armed
+from fastsched.job import Claim, ClaimedJob, Failure
+from fastsched.outcomes import DONE, EXPIRE, RELEASE, Cancel, Dead, Outcome, Retry, Snooze
+from fastsched.retry import clamp
+
+_MAX_MESSAGE = 2_000
+_MAX_TRACEBACK = 16_000
+
+
+class Run:
+    """One attempt at one job, from the moment a worker takes it."""
+
+    __slots__ = ("_armed", "_unsettled", "claim", "context", "duration", "job", "thread")
+
+    def __init__(self, job: ClaimedJob, node: str, clock: Clock) -> None:
+        self.job = job
+        self.claim = Claim(job.id, node, job.claim_no)
+        self.context = JobContext(job, node, clock)
+        self.thread = threading.get_ident()
+        self.duration = 0.0
+        """Seconds, once it has ended."""
+        self._armed: Armed | None = None
+        self._unsettled = [True]
+
+    def settle(self) -> bool:
+        """True to the first caller only: who may say what this run came to."""
+        try:
+            self._unsettled.pop()
+        except IndexError:
+            return False
+        return True
+
+    def ask_to_stop(self, interrupt: type[JobInterrupt]) -> None:
+        """Set the flag that a handler may look at."""
+        self.context.ask_to_stop(interrupt)
+
+    def throw(self, interrupt: type[JobInterrupt]) -> bool:
+        """Raise inside the handler; False if it is not in its own code now."""
+        armed = self._armed
+        return armed is not None and armed.throw(interrupt)
+
+    def call(self, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """The handler's own code, the only part that can be interrupted."""
+        token = _current.set(self.context)
+        try:
+            armed = self._armed = Armed()
+            try:
+                if handler.wants_context:
+                    return handler.function(self.context, *args, **kwargs)
+                return handler.function(*args, **kwargs)
+            finally:
+                armed.disarm()
+        finally:
+            _current.reset(token)
+
+
+class Executor:
+    """Runs jobs by the handlers of this node."""
+
+    def __init__(self, handlers: Mapping[str, Handler], clock: Clock) -> None:
+        self._handlers = handlers
+        self._clock = clock
+
+    def execute(self, run: Run) -> Outcome:
+        """Run the job's handler to an outcome; nothing that a handler raises gets out."""
+        job = run.job
+        if job.deadline is not None and self._clock.now() > job.deadline:
+            return EXPIRE
+        handler = self._handlers.get(job.kind)
+        if handler is None:
+            return RELEASE
+        try:
+            args, kwargs = decode(job.payload)
+        except PayloadError as error:
+            return Dead("the payload cannot be read", Failure("PayloadError", str(error)))
+        try:
+            value = run.call(handler, args, kwargs)
+        except JobCancelled:
+            return Cancel("cancelled while it ran")
+        except JobStopped:
+            return RELEASE
+        except BaseException as error:
+            return self.judge(job, error)
+        match value:
+            case Snooze(delay, reason):
+                return Snooze(clamp(delay), reason)
+            case Cancel():
+                return value
+            case Retry(delay, reason):
+                failure = Failure("Retry", reason or "the handler asked for a retry")
+                return _retry(handler, job, None, failure, delay)
+        return DONE
+
+    def judge(self, job: ClaimedJob, error: BaseException) -> Outcome:
+        """What a failure means for the job: another attempt, or a dead letter."""
+        handler = self._handlers[job.kind]
+        failure = describe(error)
+        if isinstance(error, JobTimeout):
+            failure = Failure("JobTimeout", f"ran longer than {job.timeout} s", failure.traceback)
+        elif isinstance(error, handler.give_up_on) or not isinstance(error, handler.retry_on):
+            return Dead(f"{failure.type} is not retried", failure)
+        return _retry(handler, job, error, failure, None)
+
+
+def _retry(
+    handler: Handler,
+    job: ClaimedJob,
+    error: BaseException | None,
+    failure: Failure,
+    delay: float | None,
+) -> Outcome:
+    if job.attempt >= job.max_attempts:
+        return Dead(f"failed {job.attempt} of {job.max_attempts} attempts", failure)
+    if delay is None:
+        try:
+            delay = handler.backoff(job.attempt, error)
+        except Exception as fault:
+            return Dead(f"the backoff of {job.kind} failed: {describe(fault)}", failure)
+    if delay is None:
+        return Dead("the backoff gave up", failure)
+    return Retry(clamp(delay), str(failure), failure)
+
+
+def describe(error: BaseException) -> Failure:
+    """An exception as text that any store can hold, without the frames of this module."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its text cannot be read)"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, trace)
+    except Exception:
+        lines = ["(its traceback cannot be read)"]
+    return Failure(
+        type=_clean(type(error).__qualname__, _MAX_MESSAGE),
+        message=_clean(message, _MAX_MESSAGE),
+        traceback=_clean("".join(lines), _MAX_TRACEBACK),
+    )
+
+
+def _clean(text: str, limit: int) -> str:
+    """Valid Unicode without NUL, its middle left out beyond `limit` characters."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+    if len(text) > limit:
+        text = f"{text[: limit // 2]}\n[...]\n{text[-limit // 2 :]}"
+    return text

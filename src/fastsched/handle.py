@@ -1,0 +1,173 @@
+"""What users hold: a job that they enqueued, and a function that they registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from uuid import UUID
+
+from fastsched.codec import encode
+from fastsched.handler import CallCheck, Handler
+from fastsched.ids import check_id, new_id
+from fastsched.job import Job, NewJob, State
+from fastsched.options import Seconds, checked
+from fastsched.stores.base import Cancelled
+
+P = ParamSpec("P")
+"""The parameters of a plain call."""
+E = ParamSpec("E")
+"""The parameters of an enqueue: the same without the context."""
+R = TypeVar("R", covariant=True)
+
+
+class Producer(Protocol):
+    """What handles need of a scheduler."""
+
+    def enqueue(self, job: NewJob) -> JobHandle: ...
+    def find(self, job_id: str) -> Job | None: ...
+    def state(self, job_id: str) -> State: ...
+    def wait(self, job_id: str, timeout: float | None) -> State: ...
+    def cancel(self, job_id: str) -> Cancelled: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle:
+    """An enqueued job. Cheap to make and to keep; every answer is asked of the store."""
+
+    id: str
+    _scheduler: Producer
+
+    def state(self) -> State:
+        """Where the job stands; `done` when the store has no row of it any more."""
+        return self._scheduler.state(self.id)
+
+    def wait(self, timeout: float | None = None) -> State:
+        """Wait until the job has ended, in any process; the state in which it did.
+
+        Raises `TimeoutError` after `timeout` seconds.
+        """
+        return self._scheduler.wait(self.id, timeout)
+
+    def cancel(self) -> Cancelled:
+        """Cancel it if it has not started; ask it to stop if it has."""
+        return self._scheduler.cancel(self.id)
+
+    def job(self) -> Job | None:
+        """All that the store knows of it; None when it is done and not kept."""
+        return self._scheduler.find(self.id)
+
+
+class JobFunction(Generic[P, E, R]):
+    """A registered function: call it as ever, or `enqueue` the call."""
+
+    def __init__(
+        self, function: Callable[P, R], handler: Handler, scheduler: Producer
+    ) -> None:
+        self._function = function
+        self._scheduler = scheduler
+        self.handler = handler
+        defaults = {
+            "queue": handler.queue,
+            "priority": handler.priority,
+            "timeout": handler.timeout,
+            "deadline": handler.deadline,
+            "max_attempts": handler.max_attempts,
+        }
+        self._plain = JobOptions[E](self, CallCheck(handler), defaults, None)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now; nothing is enqueued."""
+        return self._function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job function {self.handler.kind}>"
+
+    @property
+    def kind(self) -> str:
+        """The stable name under which its jobs are stored."""
+        return self.handler.kind
+
+    def enqueue(self, *args: E.args, **kwargs: E.kwargs) -> JobHandle:
+        """Store the call as a job; returns once it is committed.
+
+        Raises `TypeError` if the arguments do not fit the function, `PayloadError` if they would
+        not come back unchanged, `StoreUnavailable` if nothing could be stored.
+        """
+        return self._plain.enqueue(*args, **kwargs)
+
+    def job(self, *args: E.args, **kwargs: E.kwargs) -> NewJob:
+        """The call as a job not yet stored, for `Scheduler.enqueue_many`."""
+        return self._plain.job(*args, **kwargs)
+
+    def options(
+        self,
+        *,
+        delay: Seconds | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        timeout: Seconds | None = None,
+        deadline: Seconds | datetime | None = None,
+        max_attempts: int | None = None,
+        id: str | UUID | None = None,
+    ) -> JobOptions[E]:
+        """The same function with other options; what is not given stays as registered.
+
+        `delay` or `at`: when it is due. `deadline`: the latest start, a time or seconds after due.
+        `timeout`: the longest run. With an `id` of your own (a UUID), enqueueing twice is a no-op.
+        """
+        given = {
+            "delay": delay,
+            "at": at,
+            "queue": queue,
+            "priority": priority,
+            "timeout": timeout,
+            "deadline": deadline,
+            "max_attempts": max_attempts,
+        }
+        return self._plain.but(checked(given), None if id is None else check_id(id))
+
+    def submit(self, job: NewJob) -> JobHandle:
+        """Store a job made by `job`."""
+        return self._scheduler.enqueue(job)
+
+
+class JobOptions(Generic[E]):
+    """A registered function with options, ready to be enqueued any number of times."""
+
+    __slots__ = ("_check", "_fields", "_function", "_id")
+
+    def __init__(
+        self,
+        function: JobFunction[Any, E, Any],
+        check: CallCheck,
+        fields: dict[str, Any],
+        given_id: str | None,
+    ) -> None:
+        self._function = function
+        self._check = check
+        self._fields = fields
+        self._id = given_id
+
+    def but(self, fields: dict[str, Any], given_id: str | None) -> JobOptions[E]:
+        """These options with some replaced."""
+        return JobOptions(self._function, self._check, {**self._fields, **fields}, given_id)
+
+    def enqueue(self, *args: E.args, **kwargs: E.kwargs) -> JobHandle:
+        """Store the call as a job; returns once it is committed."""
+        return self._function.submit(self.job(*args, **kwargs))
+
+    def job(self, *args: E.args, **kwargs: E.kwargs) -> NewJob:
+        """The call as a job not yet stored."""
+        self._check(args, kwargs)
+        return NewJob(
+            id=self._id or new_id(),
+            kind=self._function.handler.kind,
+            payload=encode(args, kwargs),
+            given_id=self._id is not None,
+            **self._fields,
+        )

@@ -1,0 +1,354 @@
+"""A started scheduler: claims jobs for its workers, keeps its place, looks after the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from fastsched.backlog import Backlog
+from fastsched.bus import Hint
+from fastsched.clock import Clock
+from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, StoreError
+from fastsched.events import Transition
+from fastsched.executor import Executor, Run
+from fastsched.handler import Handler
+from fastsched.ids import new_id
+from fastsched.job import MAX_PRIORITY, MIN_PRIORITY, ClaimedJob, NewJob
+from fastsched.outcomes import RELEASE, Cancel, Outcome
+from fastsched.pool import Pool
+from fastsched.report import Report
+from fastsched.stores.base import ClaimRequest, Flush, Flushed, NodeInfo, Presence, Store
+from fastsched.writer import Writer
+
+_log = logging.getLogger("fastsched.node")
+
+HORIZON = 1.0
+"""Seconds ahead for which jobs are claimed, so that they start on time."""
+TICK = 1.0
+"""Seconds between looks at the other nodes."""
+MAX_CRASHES = 3
+"""Deaths of a process, charged to the job that ran alone in it, until it is a dead letter."""
+HOLD_SECONDS = 0.5
+"""A node claims no more than it will finish in about this time."""
+MOST_HELD = 4_096
+CHORES_EVERY = 30.0
+"""Seconds between expiring, pruning and reconciling."""
+PRUNE_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a node runs; times in seconds."""
+
+    workers: int
+    queues: tuple[str, ...] | None
+    stop_grace: float
+    interrupt_grace: float
+    keep_done: float
+    keep_ended: float
+    dedupe_for: float
+
+
+class Node:
+    """One running process in the store's eyes; its identity is new at every start."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        writer: Writer,
+        report: Report,
+        handlers: dict[str, Handler],
+        clock: Clock,
+        settings: Settings,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.id = new_id()
+        self.settings = settings
+        self._store = store
+        self._writer = writer
+        self._report = report
+        self._handlers = handlers
+        self._clock = clock
+        self._on_lost = on_lost
+        self.backlog = Backlog(clock)
+        self._executor = Executor(handlers, clock)
+        self._presence: Presence
+        self._pool: Pool
+        # Touched by the writer's thread only, but for the hints.
+        self._held: dict[str, ClaimedJob] = {}
+        self._hints = count(1)
+        self._hint = 0  # the newest hint
+        self._asked = -1  # the newest hint when the last claim was made
+        self._drained = -1  # the newest hint when a claim last took all there was
+        self._pace = Pace(clock, settings.workers)
+        # The keeper.
+        self._changed = threading.Condition()
+        self._next_look: float | None = None
+        self._stopping = False
+        self._keeper = threading.Thread(target=self._keep, name="fastsched-keeper", daemon=True)
+
+    # Life ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take a place in the store, rescue what the dead left behind, begin to claim."""
+        self._register()
+        self._rescue()
+        self._pool.start()
+        self._writer.claim_with(self._claim_request)
+        self._writer.poke()
+        self._keeper.start()
+
+    def _register(self) -> None:
+        info = NodeInfo(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            workers=self.settings.workers,
+            started_at=self._clock.now(),
+        )
+        slots = Pool.slots(self.settings.workers)
+        self._presence = self._writer.call(lambda store: store.register(info, slots))
+        self._pool = Pool(
+            node=self.id,
+            size=self.settings.workers,
+            backlog=self.backlog,
+            executor=self._executor,
+            presence=self._presence,
+            clock=self._clock,
+            interrupt_grace=self.settings.interrupt_grace,
+            finish=self._writer.end,
+        )
+
+    def stop(self, grace: float | None = None) -> None:
+        """Claim no more, let running jobs finish, give the rest back, leave."""
+        grace = self.settings.stop_grace if grace is None else grace
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._writer.claim_with(None)
+        self._writer.call(lambda store: None)  # a claim under way is adopted now
+        for job in self.backlog.close():
+            self._writer.end(self._unstarted(job), RELEASE)
+        self._keeper.join()
+        if not self._pool.join(grace):
+            self._stop_runs(JobStopped)
+        self._pool.close()
+        self._writer.call(lambda store: store.leave(self.id))
+
+    def _stop_runs(self, why: type[JobInterrupt]) -> None:
+        """The watchdog ends every run within three steps, or writes it off."""
+        for run in self._pool.runs():
+            self._pool.stop_run(run.job.id, why)
+        self._pool.join(3 * self.settings.interrupt_grace + 1.0)
+
+    def _unstarted(self, job: ClaimedJob) -> Run:
+        return Run(job, self.id, self._clock)
+
+    # Claiming, in the writer's thread ------------------------------------------------------------
+
+    def _claim_request(self, jobs: Sequence[NewJob], ends: int) -> ClaimRequest | None:
+        if jobs:
+            self._hint = next(self._hints)
+        if self._hint == self._drained or not self._handlers:
+            return None
+        news, self._asked = self._hint != self._asked, self._hint
+        held = len(self._held) - ends
+        most = self._pace.most()
+        if held < self.settings.workers or held * 2 <= most:
+            return self._claim(most - held, MIN_PRIORITY)
+        if news:  # something hotter than what waits here may have come
+            hottest = self.backlog.hottest()
+            if hottest < MAX_PRIORITY and (not jobs or max(j.priority for j in jobs) > hottest):
+                return self._claim(self.settings.workers, hottest + 1)
+        return None
+
+    def _claim(self, limit: int, min_priority: int) -> ClaimRequest:
+        return ClaimRequest(
+            node=self.id,
+            kinds=tuple(self._handlers),
+            queues=self.settings.queues,
+            limit=limit,
+            min_priority=min_priority,
+            horizon=HORIZON,
+        )
+
+    def flushed(
+        self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]
+    ) -> None:
+        """A flush was committed: forget what ended, adopt what was claimed."""
+        for run, _ in ends:
+            self._held.pop(run.job.id, None)
+        self._pace.ended(len(ends))
+        if flush.claim is not None and flush.claim.node == self.id:
+            self._adopt(flush.claim, flushed)
+
+    def _adopt(self, claim: ClaimRequest, flushed: Flushed) -> None:
+        for job in flushed.claimed:
+            self._held[job.id] = job
+        if flushed.claimed:
+            self.backlog.add(flushed.claimed)
+        if claim.min_priority == MIN_PRIORITY:
+            if flushed.drained:
+                self._drained = self._asked
+            elif not flushed.claimed:
+                self._writer.poke()
+        self._look_at(flushed.next_due)
+
+    # Hints, from any thread ----------------------------------------------------------------------
+
+    def hint(self) -> None:
+        """Something may be due in the store."""
+        self._hint = next(self._hints)
+        self._writer.poke()
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """End those of the jobs that are held here; the store has noted it already."""
+        for job_id in ids:
+            job = self.backlog.remove(job_id)
+            if job is not None:
+                self._writer.end(self._unstarted(job), Cancel("cancelled"))
+            else:
+                self._pool.stop_run(job_id, JobCancelled)
+
+    def look_for_cancellations(self) -> None:
+        """Ask the store which jobs held here are to be cancelled."""
+        self.cancel(self._store.cancel_requests(self.id))
+
+    # Numbers -------------------------------------------------------------------------------------
+
+    @property
+    def zombies(self) -> int:
+        return self._pool.zombies
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that this node holds is due or running."""
+        return self.backlog.running == 0 and not self._held
+
+    # The keeper ----------------------------------------------------------------------------------
+
+    def _look_at(self, due: float | None) -> None:
+        """Claim again a little before `due` (store time)."""
+        look = None if due is None else due - HORIZON / 2
+        with self._changed:
+            sooner = look is not None and (self._next_look is None or look < self._next_look)
+            self._next_look = look
+            if sooner:
+                self._changed.notify()
+
+    def _keep(self) -> None:
+        next_tick = self._clock.monotonic() + TICK
+        next_chores = self._clock.monotonic()
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                until_tick = next_tick - self._clock.monotonic()
+                waits = [until_tick]
+                if self._next_look is not None:
+                    waits.append(self._next_look - self._clock.now())
+                if min(waits) > 0:
+                    self._clock.wait(self._changed, min(waits))
+                if self._stopping:
+                    return
+                look = self._next_look is not None and self._next_look <= self._clock.now()
+                if look:
+                    self._next_look = None
+            if look:
+                self.hint()
+            now = self._clock.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK
+                self._guarded(self._tick)
+            if now >= next_chores:
+                next_chores = now + CHORES_EVERY
+                self._guarded(self._chores)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except StoreError as error:
+            _log.warning("%s; trying again at the next tick", error)
+        except Exception:
+            _log.exception("keeping node %s", self.id)
+
+    def _tick(self) -> None:
+        if not self._presence.stands():
+            self._lose_place()
+            return
+        if self._store.dead_nodes():
+            self._rescue()
+        if self._store.changed():
+            self.look_for_cancellations()
+            self.hint()
+
+    def _chores(self) -> None:
+        settings = self.settings
+        expired = self._writer.call(lambda store: store.expire(PRUNE_AT_ONCE))
+        self._report.ended_unrun(Transition.EXPIRED, expired, "deadline passed")
+        released = self._writer.call(
+            lambda store: store.reconcile(self.id, frozenset(self._held))
+        )
+        if released:
+            _log.warning("gave back %d jobs that this node held without knowing", released)
+        while not self._stopping:
+            gone = self._writer.call(
+                lambda store: store.prune(
+                    done_for=settings.keep_done,
+                    ended_for=settings.keep_ended,
+                    ids_for=settings.dedupe_for,
+                    limit=PRUNE_AT_ONCE,
+                )
+            )
+            if gone < PRUNE_AT_ONCE:
+                break
+
+    def _rescue(self) -> None:
+        rescued = self._writer.call(lambda store: store.rescue(MAX_CRASHES))
+        if not rescued.nodes:
+            return
+        _log.warning(
+            "rescued %d jobs of %d dead nodes", rescued.released, len(rescued.nodes)
+        )
+        self._report.rescued(rescued)
+        self.hint()
+
+    def _lose_place(self) -> None:
+        """Others count this node as dead and have taken its jobs: drop them, start anew."""
+        _log.error("node %s lost its place in the store; its jobs run elsewhere", self.id)
+        self._stopping = True
+        self._writer.claim_with(None)
+        self.backlog.close()
+        self._stop_runs(JobStopped)
+        self._pool.close()
+        self._on_lost()
+
+
+class Pace:
+    """How many jobs a node may hold: what it will finish in `HOLD_SECONDS`, at its present rate."""
+
+    def __init__(self, clock: Clock, workers: int) -> None:
+        self._clock = clock
+        self._least = workers
+        self._since = clock.monotonic()
+        self._count = 0
+        self._rate = 0.0
+
+    def ended(self, runs: int) -> None:
+        """So many runs have ended; averages over about a quarter of a second."""
+        self._count += runs
+        now = self._clock.monotonic()
+        seconds = now - self._since
+        if seconds >= 0.01:
+            weight = min(seconds / 0.25, 1.0)
+            self._rate += weight * (self._count / seconds - self._rate)
+            self._since, self._count = now, 0
+
+    def most(self) -> int:
+        return int(min(max(self._rate * HOLD_SECONDS, self._least), MOST_HELD))

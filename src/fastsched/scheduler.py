@@ -1,0 +1,462 @@
+"""The public face: register functions, enqueue jobs, run them, look at them."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Concatenate, TypeVar, overload
+
+from fastsched.clock import SystemClock
+from fastsched.context import JobContext
+from fastsched.engine import Engine
+from fastsched.errors import ConfigurationError
+from fastsched.events import Events, Hook, Transition
+from fastsched.handle import E, JobFunction, JobHandle, P, R
+from fastsched.handler import Handler, kind_of, wants_context
+from fastsched.ids import check_id
+from fastsched.job import Job, NewJob, State
+from fastsched.node import Settings
+from fastsched.options import Seconds, checked, named, positive, seconds
+from fastsched.report import Report
+from fastsched.retry import Backoff, exponential
+from fastsched.stats import NodeStats, StoreStats
+from fastsched.stores import make_store
+from fastsched.stores.base import Cancelled
+
+DEFAULT_URL = "sqlite:///fastsched.db"
+_H = TypeVar("_H", bound=Hook)
+_schedulers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+
+
+class Scheduler:
+    """Durable jobs for functions of this program.
+
+    Until it is started it is a producer: it stores jobs and runs none. Inside ``with scheduler:``,
+    or between `start` and `stop`, this process is a node that runs jobs in `workers` threads, its
+    own and those of every other process on the same store.
+
+    `store_url`: where jobs are kept; default ``$FASTSCHED_URL`` or ``sqlite:///fastsched.db``.
+    `workers`: threads that run jobs. `queues`: those to run from, default all.
+    `stop_grace`: seconds that `stop` leaves to running jobs. `interrupt_grace`: seconds between
+    the steps with which a run is stopped (ask, throw, write off).
+    `keep_done`: seconds for which finished jobs stay visible; 0 deletes them at once.
+    `keep_ended`: the same for dead, cancelled and expired ones.
+    `dedupe_for`: seconds for which an id given by a caller is remembered.
+
+    Nothing is opened before it is needed. Safe for any number of threads; the child of a fork gets
+    a producer of its own.
+    """
+
+    def __init__(
+        self,
+        store_url: str | None = None,
+        *,
+        workers: int = 8,
+        queues: Sequence[str] | None = None,
+        stop_grace: Seconds = 25.0,
+        interrupt_grace: Seconds = 0.5,
+        keep_done: Seconds = 0.0,
+        keep_ended: Seconds = 7 * 86_400.0,
+        dedupe_for: Seconds = 86_400.0,
+    ) -> None:
+        self._clock = SystemClock()
+        if isinstance(queues, str):
+            raise ConfigurationError(f"queues={queues!r}: wanted a list, for example [{queues!r}]")
+        self._settings = Settings(
+            workers=positive("workers", workers),
+            queues=None if queues is None else tuple(named("queues", q) for q in queues),
+            stop_grace=seconds("stop_grace", stop_grace),
+            interrupt_grace=seconds("interrupt_grace", interrupt_grace, least=0.01),
+            keep_done=seconds("keep_done", keep_done),
+            keep_ended=seconds("keep_ended", keep_ended),
+            dedupe_for=seconds("dedupe_for", dedupe_for),
+        )
+        self.store_url = store_url or os.environ.get("FASTSCHED_URL") or DEFAULT_URL
+        self._new_store()  # refuses a bad URL here rather than at the first enqueue
+        self._handlers: dict[str, Handler] = {}
+        self._events = Events()
+        self._report = Report(self._events, self._clock)
+        self._engine: Engine | None = None
+        self._lock = threading.RLock()
+        _schedulers.add(self)
+
+    def __repr__(self) -> str:
+        state = "started" if self.started else "producer"
+        return f"<Scheduler {self._new_store().name} {state}, {len(self._handlers)} kinds>"
+
+    # Registering ---------------------------------------------------------------------------------
+
+    @overload
+    def job(
+        self, function: Callable[Concatenate[JobContext, E], R], /
+    ) -> JobFunction[Concatenate[JobContext, E], E, R]: ...
+    @overload
+    def job(self, function: Callable[P, R], /) -> JobFunction[P, P, R]: ...
+    @overload
+    def job(
+        self,
+        *,
+        kind: str | None = None,
+        queue: str = "default",
+        priority: int = 0,
+        timeout: Seconds | None = None,
+        deadline: Seconds | None = None,
+        max_attempts: int = 5,
+        backoff: Backoff | None = None,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+        give_up_on: type[BaseException] | tuple[type[BaseException], ...] = (),
+    ) -> Registrar: ...
+    def job(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:  # type: ignore[misc]  # mypy sees no default of `function`
+        """Register a function, as ``@scheduler.job`` or ``@scheduler.job(priority=5, ...)``.
+
+        `kind`: stable name of its jobs, default module and name of the function. `queue`: lane.
+        `priority`: -32768 to 32767, higher first. `timeout`: longest run, seconds. `deadline`:
+        latest start, seconds after due. `max_attempts`: runs until it is a dead letter.
+        `backoff`: see `fastsched.retry`; default exponential from 1 s to 1 h. `retry_on`,
+        `give_up_on`: exceptions that are, and are not, worth another attempt.
+        """
+        registrar = Registrar(self, options)
+        return registrar if function is None else registrar(function)
+
+    def register(self, function: Callable[..., Any], options: dict[str, Any]) -> Handler:
+        """Add a handler; `ConfigurationError` if its kind is taken by another function."""
+        unknown = options.keys() - _JOB_OPTIONS
+        if unknown:
+            raise ConfigurationError(
+                f"unknown option {sorted(unknown)[0]!r}; known: {', '.join(sorted(_JOB_OPTIONS))}"
+            )
+        kind = options.get("kind")
+        handler = Handler(
+            kind=named("kind", kind_of(function) if kind is None else kind),
+            function=function,
+            wants_context=wants_context(function),
+            backoff=_backoff(options.get("backoff")),
+            retry_on=_errors("retry_on", options.get("retry_on", Exception)),
+            give_up_on=_errors("give_up_on", options.get("give_up_on", ())),
+            **checked({n: v for n, v in options.items() if n in _FIELDS}),
+        )
+        taken = self._handlers.get(handler.kind)
+        if taken is not None and taken.function.__qualname__ != function.__qualname__:
+            raise ConfigurationError(
+                f"kind {handler.kind!r} is {taken.function.__qualname__} already; "
+                "give one of them another: @scheduler.job(kind='...')"
+            )
+        self._handlers[handler.kind] = handler
+        engine = self._engine
+        if engine is not None and engine.node is not None:
+            engine.node.hint()
+        return handler
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds registered here."""
+        return tuple(sorted(self._handlers))
+
+    # Life ----------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether this process runs jobs."""
+        return self._engine is not None and self._engine.node is not None
+
+    def start(self) -> None:
+        """Begin to run jobs; starting twice is a no-op."""
+        with self._lock:
+            engine = self._open()
+            if engine.node is None:
+                engine.start()
+
+    def stop(self, grace: Seconds | None = None) -> None:
+        """Take no more jobs, let running ones finish for `grace` seconds, give back the rest.
+
+        Jobs still running then are asked to stop, and run again elsewhere or later, the attempt
+        not charged. May be called twice.
+        """
+        with self._lock:
+            engine, self._engine = self._engine, None
+            if engine is not None:
+                engine.close(None if grace is None else seconds("grace", grace))
+                self._events.close()
+
+    def __enter__(self) -> Scheduler:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _open(self) -> Engine:
+        engine = self._engine
+        if engine is not None:
+            return engine
+        with self._lock:
+            if self._engine is None:
+                engine = Engine(
+                    store=self._new_store(),
+                    report=self._report,
+                    handlers=self._handlers,
+                    clock=self._clock,
+                    settings=self._settings,
+                )
+                engine.open()
+                self._engine = engine
+            return self._engine
+
+    def _new_store(self) -> Any:
+        return make_store(
+            self.store_url, self._clock, keep_done=self._settings.keep_done > 0
+        )
+
+    def _forsake(self) -> None:
+        """In the child of a fork: the engine, its threads and locks are the parent's."""
+        engine, self._engine = self._engine, None
+        self._lock = threading.RLock()
+        self._events = Events().with_hooks_of(self._events)
+        self._report = Report(self._events, self._clock)
+        if engine is not None:
+            engine.forsake()
+
+    # Enqueueing ----------------------------------------------------------------------------------
+
+    def enqueue(self, job: NewJob) -> JobHandle:
+        """Store one job made by ``function.job(...)``; returns once it is committed."""
+        self._open().insert((job,))
+        return JobHandle(job.id, self)
+
+    def enqueue_many(self, jobs: Iterable[NewJob]) -> list[JobHandle]:
+        """Store many jobs in one transaction: all of them, or none and an error."""
+        batch = list(jobs)
+        if batch:
+            self._open().insert(batch)
+        return [JobHandle(job.id, self) for job in batch]
+
+    # Looking -------------------------------------------------------------------------------------
+
+    def handle(self, job_id: str) -> JobHandle:
+        """A handle for a job enqueued elsewhere."""
+        return JobHandle(check_id(job_id), self)
+
+    def find(self, job_id: str) -> Job | None:
+        """A job by id; None when it is not known, or done and not kept."""
+        return self._open().store.job(check_id(job_id))
+
+    def state(self, job_id: str) -> State:
+        """The state of a job accepted before; absent means done."""
+        return self._open().store.states_of([job_id]).get(job_id, State.DONE)
+
+    def jobs(
+        self,
+        state: State | str | None = None,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """A page of jobs, oldest first; the next page is the one `after` the last id."""
+        if state is not None:
+            try:
+                state = State(state)
+            except ValueError:
+                raise ConfigurationError(
+                    f"state={state!r}: wanted one of {', '.join(State)}"
+                ) from None
+        return self._open().store.jobs(
+            state=state, kind=kind, queue=queue, after=after, limit=positive("limit", limit)
+        )
+
+    def dead_letters(self, *, after: str | None = None, limit: int = 100) -> list[Job]:
+        """A page of dead letters with their newest failure, oldest first."""
+        return self.jobs(State.DEAD, after=after, limit=limit)
+
+    def wait(self, job_id: str, timeout: float | None = None) -> State:
+        """Wait until a job has ended, here or elsewhere; the state in which it did."""
+        engine = self._open()
+        engine.listen()
+        ended: list[State] = []
+
+        def happened() -> bool:
+            state = engine.ended(job_id)
+            if state is not None:
+                ended.append(state)
+            return state is not None
+
+        if not engine.waiters.until(happened, timeout):
+            raise TimeoutError(f"job {job_id} has not ended within {timeout} s")
+        return ended[0]
+
+    def wait_until_idle(
+        self, timeout: float | None = None, *, include_scheduled: bool = False
+    ) -> None:
+        """Wait until nothing is ready or running, in any process on this store.
+
+        Jobs due later, retries among them, are waited for with `include_scheduled`. Raises
+        `TimeoutError` after `timeout` seconds.
+        """
+        engine = self._open()
+        engine.listen()
+        if not engine.waiters.until(lambda: engine.idle(include_scheduled), timeout):
+            raise TimeoutError(f"still busy after {timeout} s")
+
+    # Changing ------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """Cancel a job that has not started; ask one that runs to stop."""
+        return self._open().cancel([job_id])[job_id]
+
+    def requeue(self, *job_ids: str) -> list[str]:
+        """Dead letters back to ready, with all their attempts again; the ids that were dead."""
+        return self._open().make_ready("requeue", job_ids)
+
+    def run_now(self, *job_ids: str) -> list[str]:
+        """Scheduled jobs, and those waiting for a retry, due at once; the ids that were."""
+        return self._open().make_ready("run_now", job_ids)
+
+    def discard(self, *job_ids: str) -> list[str]:
+        """Delete dead letters; the ids that were dead."""
+        discarded: list[str] = self._open().writer.call(lambda store: store.discard(job_ids))
+        return discarded
+
+    # Hooks ---------------------------------------------------------------------------------------
+
+    def on_completed(self, hook: _H) -> _H:
+        """Call `hook(event)` after a job that ran here has completed. Works as a decorator."""
+        return self._on(Transition.COMPLETED, hook)
+
+    def on_retried(self, hook: _H) -> _H:
+        """Call `hook(event)` when a run failed and the job will be tried again."""
+        return self._on(Transition.RETRIED, hook)
+
+    def on_dead(self, hook: _H) -> _H:
+        """Call `hook(event)` when a job has become a dead letter."""
+        return self._on(Transition.DEAD, hook)
+
+    def on_expired(self, hook: _H) -> _H:
+        """Call `hook(event)` when a job has missed its deadline."""
+        return self._on(Transition.EXPIRED, hook)
+
+    def on_cancelled(self, hook: _H) -> _H:
+        """Call `hook(event)` when a run has ended by cancellation."""
+        return self._on(Transition.CANCELLED, hook)
+
+    def _on(self, transition: Transition, hook: _H) -> _H:
+        self._events.on(transition, hook)
+        return hook
+
+    # Numbers -------------------------------------------------------------------------------------
+
+    def stats(self) -> NodeStats:
+        """What this process has done, exact up to its last commit. Cost: microseconds."""
+        engine = self._engine
+        node = None if engine is None else engine.node
+        counts = self._report.counts
+        return NodeStats(
+            node=None if node is None else node.id,
+            scheduled=counts["scheduled"],
+            dispatched=self._report.dispatched + (0 if node is None else node.backlog.started),
+            completed=counts["completed"],
+            failed=counts["failed"],
+            retried=counts["retried"],
+            expired=counts["expired"],
+            dead=counts["dead"],
+            cancelled=counts["cancelled"],
+            snoozed=counts["snoozed"],
+            released=counts["released"],
+            stale=counts["stale"],
+            rescued=counts["rescued"],
+            queue_length=0 if node is None else len(node.backlog),
+            workers=0 if node is None else self._settings.workers,
+            workers_active=0 if node is None else node.backlog.running,
+            zombies=0 if node is None else node.zombies,
+            flushes=counts["flushes"],
+            scheduled_per_second=self._report.scheduled.rate(),
+            completed_per_second=self._report.completed.rate(),
+        )
+
+    def store_stats(self) -> StoreStats:
+        """What the store holds, and its totals since it was made. Cost: a scan of small indexes."""
+        store = self._open().store
+        counts = store.counts()
+        states, totals = counts.states, dict(counts.totals)
+        return StoreStats(
+            at=self._clock.now(),
+            nodes=tuple(store.nodes()),
+            ready=states.get(State.READY, 0),
+            scheduled=states.get(State.SCHEDULED, 0),
+            claimed=states.get(State.CLAIMED, 0),
+            waiting=states.get(State.WAITING, 0),
+            dead_letters=states.get(State.DEAD, 0),
+            accepted=totals.get("accepted", 0),
+            done=totals.get("done", 0),
+            dead=totals.get("dead", 0),
+            cancelled=totals.get("cancelled", 0),
+            expired=totals.get("expired", 0),
+            retried=totals.get("retry", 0),
+            rescued=totals.get("rescued", 0),
+            crashed=totals.get("crashed", 0),
+            stale=totals.get("stale", 0),
+            totals=totals,
+        )
+
+
+class Registrar:
+    """``@scheduler.job(...)``: turns a function into a `JobFunction`."""
+
+    def __init__(self, scheduler: Scheduler, options: dict[str, Any]) -> None:
+        self._scheduler = scheduler
+        self._options = options
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, E], R], /
+    ) -> JobFunction[Concatenate[JobContext, E], E, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        handler = self._scheduler.register(function, self._options)
+        return JobFunction(function, handler, self._scheduler)
+
+
+_FIELDS = {"queue", "priority", "timeout", "deadline", "max_attempts"}
+_JOB_OPTIONS = _FIELDS | {"kind", "backoff", "retry_on", "give_up_on"}
+
+
+def _backoff(given: Backoff | None) -> Backoff:
+    if given is None:
+        return exponential()
+    if not callable(given):
+        raise ConfigurationError(
+            f"backoff={given!r}: wanted a function (attempt, error) -> seconds or None, for "
+            "example fastsched.retry.fixed(5)"
+        )
+    return given
+
+
+def _errors(name: str, given: Any) -> tuple[type[BaseException], ...]:
+    errors = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(e, type) and issubclass(e, BaseException) for e in errors):
+        raise ConfigurationError(f"{name}={given!r}: wanted an exception class or a tuple of them")
+    return errors
+
+
+def _forsake_all() -> None:
+    for scheduler in list(_schedulers):
+        scheduler._forsake()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for scheduler in list(_schedulers):
+        scheduler.stop(0.0)
+
+
+os.register_at_fork(after_in_child=_forsake_all)

@@ -1,0 +1,115 @@
+"""Numbers: what this node has done, and what the store holds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from fastsched.clock import Clock
+from fastsched.stores.base import NodeInfo
+
+_WINDOW = 10
+"""Seconds over which rates are taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStats:
+    """One scheduler in one process, since it was opened. Counted after each commit, so exact."""
+
+    node: str | None
+    """Id while started; None for a producer."""
+    scheduled: int
+    """Jobs that this process put into the store."""
+    dispatched: int
+    """Runs that started."""
+    completed: int
+    failed: int
+    """Runs that raised, timed out or asked for a retry: `retried` and the failures in `dead`."""
+    retried: int
+    expired: int
+    dead: int
+    cancelled: int
+    snoozed: int
+    released: int
+    """Jobs given back unused."""
+    stale: int
+    """Ends refused because the claim did not hold any more."""
+    rescued: int
+    """Jobs that this node took back from dead ones."""
+    queue_length: int
+    """Claimed jobs that wait for a worker here."""
+    workers: int
+    workers_active: int
+    zombies: int
+    """Threads whose run was written off and still has not returned."""
+    flushes: int
+    """Transactions that wrote jobs or ends."""
+    scheduled_per_second: float
+    """Over the last ten seconds."""
+    completed_per_second: float
+    """Over the last ten seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStats:
+    """The whole store, at `at` (store time)."""
+
+    at: float
+    nodes: tuple[NodeInfo, ...]
+    ready: int
+    scheduled: int
+    claimed: int
+    waiting: int
+    dead_letters: int
+    """Dead jobs kept now."""
+    accepted: int
+    """Jobs ever taken; always ``done + dead + cancelled + expired + live``."""
+    done: int
+    dead: int
+    cancelled: int
+    expired: int
+    retried: int
+    rescued: int
+    crashed: int
+    stale: int
+    totals: dict[str, int] = field(default_factory=dict, repr=False)
+    """All totals by name."""
+
+    @property
+    def live(self) -> int:
+        """Jobs that have not ended."""
+        return self.ready + self.scheduled + self.claimed + self.waiting
+
+    def accepted_per_second(self, earlier: StoreStats) -> float:
+        """The mean rate between two looks."""
+        return _rate(self.accepted - earlier.accepted, self.at - earlier.at)
+
+    def done_per_second(self, earlier: StoreStats) -> float:
+        """The mean rate between two looks."""
+        return _rate(self.done - earlier.done, self.at - earlier.at)
+
+
+def _rate(events: int, seconds: float) -> float:
+    return events / seconds if seconds > 0 else 0.0
+
+
+class Meter:
+    """Events a second over the last seconds; counted by one thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._seconds: deque[tuple[int, int]] = deque(maxlen=_WINDOW + 1)
+
+    def count(self, events: int) -> None:
+        """So many events have happened now."""
+        second = int(self._clock.monotonic())
+        if self._seconds and self._seconds[-1][0] == second:
+            events += self._seconds.pop()[1]
+        self._seconds.append((second, events))
+
+    def rate(self) -> float:
+        """Events a second, the present second included as far as it goes."""
+        now = self._clock.monotonic()
+        events = sum(n for second, n in list(self._seconds) if second > now - _WINDOW)
+        return events / min(max(now - self._began, 1.0), _WINDOW)

@@ -1,0 +1,99 @@
+"""Signs of life on one machine: a file for each node, locked while its process lives.
+
+The operating system drops the lock when the process ends, however it ends, and keeps what was
+written through the memory map: so the file also tells which jobs were running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+_SLOT = 64
+"""Bytes a slot: one that says whether it is taken, then the job's id. The first slot is the boot."""
+
+
+def _boot_id() -> bytes:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
+    except OSError:
+        return b"unknown"
+
+
+class FilePresence:
+    """This process's node, until `close` or death. Not inherited by forks: see `forsake`."""
+
+    def __init__(self, path: Path, slots: int) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        os.ftruncate(self._file, _SLOT * (slots + 1))
+        self._inode = os.fstat(self._file).st_ino
+        self._map = mmap.mmap(self._file, _SLOT * (slots + 1))
+        boot = _boot_id()
+        self._map[1 : 1 + len(boot)] = boot
+
+    def stands(self) -> bool:
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except OSError:
+            return False
+
+    def enter(self, slot: int, job_id: str) -> None:
+        start = _SLOT * (slot + 1)
+        self._map[start + 1 : start + 37] = job_id.encode()
+        self._map[start] = 1  # last: a kill between the two leaves an empty slot
+
+    def leave(self, slot: int) -> None:
+        self._map[_SLOT * (slot + 1)] = 0
+
+    def close(self) -> None:
+        """Give the place up: from here on the node is dead to the others."""
+        if self._file >= 0:
+            if self.stands():
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+            self.forsake()
+
+    def forsake(self) -> None:
+        """Let go without giving the place up: the parent of this fork still holds the lock."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            self._map.close()
+            os.close(file)
+
+
+def is_dead(path: Path) -> bool:
+    """Whether the process behind a presence file is gone (or the file is)."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+def was_running(path: Path) -> list[str]:
+    """The jobs that a dead node was running; nothing if the machine went down with it."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return []
+    boot = _boot_id()
+    if content[1 : 1 + len(boot)] != boot:
+        return []
+    return [
+        content[start + 1 : start + 37].decode("ascii", "replace")
+        for start in range(_SLOT, len(content), _SLOT)
+        if content[start] == 1
+    ]

@@ -1,0 +1,262 @@
+"""The one thread that writes: whatever is queued becomes one transaction.
+
+There is no linger timer. While a flush is being committed, the next one gathers: batches stay small
+when little happens and grow by themselves under load.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastsched.clock import Clock
+from fastsched.errors import SchedulerStopped, StoreError, StoreUnavailable
+from fastsched.executor import Run
+from fastsched.job import NewJob
+from fastsched.outcomes import Outcome
+from fastsched.stores.base import ClaimRequest, Flush, Flushed, Store
+
+_log = logging.getLogger("fastsched.writer")
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 5.0
+"""Seconds between tries to write ended runs while the store is unavailable."""
+
+Ended = tuple[Run, Outcome]
+
+
+class Ticket:
+    """A place in a flush, for the thread that waits for it."""
+
+    __slots__ = ("_done", "error", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def resolve(self, value: Any = None, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+        self._done.release()
+
+    def wait(self) -> Any:
+        """The result, once the flush has been committed; its error if it was not."""
+        self._done.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Writer:
+    """Owns the write side of a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        on_flushed: Callable[[Flush, Flushed, Sequence[Ended]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_flushed = on_flushed
+        self._claim_request: Callable[[Sequence[NewJob], int], ClaimRequest | None] = _no_claim
+        self._changed = threading.Condition()
+        self._inserts: list[tuple[Sequence[NewJob], Ticket]] = []
+        self._ends: list[Ended] = []
+        self._calls: list[tuple[Callable[[Store], Any], Ticket]] = []
+        self._poked = False
+        self._asleep = False
+        self._stopping = False
+        self._retry_at: float | None = None
+        self._pause = 0.0
+        self._thread: threading.Thread | None = None
+
+    # For any thread ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._loop, name="fastsched-writer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is queued and end; may be called twice."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def insert(self, jobs: Sequence[NewJob]) -> frozenset[str]:
+        """Store jobs and return once they are committed: those of the given ids known before."""
+        ticket = Ticket()
+        self._queue(self._inserts, (jobs, ticket))
+        known: frozenset[str] = ticket.wait()
+        return known
+
+    def call(self, function: Callable[[Store], Any]) -> Any:
+        """Run a write method of the store between two flushes, and return its result."""
+        ticket = Ticket()
+        self._queue(self._calls, (function, ticket))
+        return ticket.wait()
+
+    def _queue(self, queue: list[Any], item: Any) -> None:
+        with self._changed:
+            if self._stopping:
+                raise SchedulerStopped("the scheduler is closed; nothing was written")
+            queue.append(item)
+            self._wake()
+
+    def end(self, run: Run, outcome: Outcome) -> None:
+        """Queue the end of a run; it is written even if the store is unavailable for a while."""
+        with self._changed:
+            self._ends.append((run, outcome))
+            self._wake()
+
+    def poke(self) -> None:
+        """Have the node's claim request looked at."""
+        with self._changed:
+            self._poked = True
+            self._wake()
+
+    def claim_with(self, claim_request: Callable[[Sequence[NewJob], int], ClaimRequest | None] | None) -> None:
+        """Ask `claim_request(jobs, ends)` before each flush what to claim in it.
+
+        `jobs` are inserted in that flush before the claim, and `ends` runs of the node end. It is
+        called in the writer's thread, and not any more once this has returned with None given.
+        """
+        with self._changed:
+            self._claim_request = claim_request or _no_claim
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._changed.notify()
+
+    # The thread ----------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                while not self._has_work():
+                    if self._stopping and not self._ends:
+                        return
+                    self._asleep = True
+                    self._clock.wait(self._changed, self._until_retry())
+                    self._asleep = False
+                inserts, self._inserts = self._inserts, []
+                calls, self._calls = self._calls, []
+                ends, self._ends = self._ends, []
+                self._poked = False
+                jobs = [job for jobs, _ in inserts for job in jobs]
+                claim = self._claim_request(jobs, len(ends))
+            self._flush(inserts, ends, claim)
+            for function, ticket in calls:
+                self._call(function, ticket)
+
+    def _has_work(self) -> bool:
+        if self._inserts or self._calls:
+            return True
+        return bool(self._ends or self._poked) and self._until_retry() is None
+
+    def _until_retry(self) -> float | None:
+        """Seconds until the store may be tried again; None when it may be tried now."""
+        if self._retry_at is None:
+            return None
+        left = self._retry_at - self._clock.monotonic()
+        if left <= 0 or self._stopping:
+            self._retry_at = None
+            return None
+        return left
+
+    def _call(self, function: Callable[[Store], Any], ticket: Ticket) -> None:
+        try:
+            ticket.resolve(function(self._store))
+        except Exception as error:
+            ticket.resolve(error=error)
+
+    def _flush(
+        self,
+        inserts: Sequence[tuple[Sequence[NewJob], Ticket]],
+        ends: Sequence[Ended],
+        claim: ClaimRequest | None,
+    ) -> None:
+        if not (inserts or ends or claim):
+            return
+        flush = Flush(
+            jobs=[job for jobs, _ in inserts for job in jobs],
+            ends=[(run.claim, outcome) for run, outcome in ends],
+            claim=claim,
+        )
+        try:
+            flushed = self._store.flush(flush)
+        except StoreUnavailable as error:
+            self._refuse(inserts, error)
+            self._put_back(ends, error)
+        except Exception as error:
+            if len(inserts) + len(ends) + (claim is not None) == 1:
+                self._blame(inserts, ends, error)
+            else:
+                self._one_by_one(inserts, ends, claim)
+        else:
+            self._pause = 0.0
+            for _, ticket in inserts:
+                ticket.resolve(flushed.known)
+            try:
+                self._on_flushed(flush, flushed, ends)
+            except Exception:
+                _log.exception("after a flush; what it wrote stands")
+
+    def _one_by_one(
+        self,
+        inserts: Sequence[tuple[Sequence[NewJob], Ticket]],
+        ends: Sequence[Ended],
+        claim: ClaimRequest | None,
+    ) -> None:
+        """After a flush that failed on its data: only the guilty operation fails again."""
+        for insert in inserts:
+            self._flush([insert], [], None)
+        for end in ends:
+            self._flush([], [end], None)
+        if claim is not None:
+            self._flush([], [], claim)
+
+    def _blame(
+        self,
+        inserts: Sequence[tuple[Sequence[NewJob], Ticket]],
+        ends: Sequence[Ended],
+        error: Exception,
+    ) -> None:
+        self._refuse(inserts, error)
+        for run, outcome in ends:
+            _log.error(
+                "job %s: its outcome %s cannot be written: %s; it stays claimed until this node "
+                "ends", run.job.id, type(outcome).__name__, error,
+            )  # fmt: skip
+        if not inserts and not ends:
+            _log.error("claiming failed: %s", error)
+
+    def _refuse(
+        self, inserts: Sequence[tuple[Sequence[NewJob], Ticket]], error: Exception
+    ) -> None:
+        for _, ticket in inserts:
+            ticket.resolve(error=error)
+
+    def _put_back(self, ends: Sequence[Ended], error: StoreError) -> None:
+        """Keep ended runs until the store can be written again; say so with growing pauses."""
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        with self._changed:
+            if self._stopping:
+                _log.error(
+                    "%s; %d ended jobs could not be written and will run again", error, len(ends)
+                )
+                return
+            self._ends[:0] = ends
+            self._retry_at = self._clock.monotonic() + self._pause
+        _log.warning("%s; trying again in %.2f s", error, self._pause)
+
+
+def _no_claim(jobs: Sequence[NewJob], ends: int) -> None:
+    return None

@@ -6,6 +6,8 @@ from fastsched._heap_py import Entry, Id
 
 _Item = TypeVar("_Item")
 
+__test__: dict[str, str]  # Cython adds it
+
 @final
 class IndexedHeap(Generic[_Item]):
     def __new__(cls, order: Literal["ready", "due"] = "ready") -> IndexedHeap[_Item]: ...

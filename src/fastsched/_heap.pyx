@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=False
-# cython: embedsignature=True, embedsignature.format=clinic, autotestdict=False
+# cython: embedsignature=True, embedsignature.format=clinic
 """The indexed binary heap, compiled.
 
 An *entry* is a plain struct in a binary heap, with its whole sort key inside. Its *slot* is where
@@ -488,7 +488,7 @@ cdef class IndexedHeap:
 
     cdef int _grow(self, uint64_t wanted) except -1:
         cdef uint64_t capacity = max(
-            wanted, FIRST_CAPACITY, self._capacity + (<uint64_t>self._capacity >> 1)
+            wanted, FIRST_CAPACITY, 2 * <uint64_t>self._capacity
         )
         cdef void* memory
         cdef uint32_t slot

@@ -263,6 +263,7 @@ class IndexedHeap(Generic[Item]):
             self._settle(last, place)
         elif not self._nodes:
             self._sequence = 0
+            self._nodes_by_id.clear()  # gives back the memory of a rush
         return self._entry(node)
 
     # -- order -------------------------------------------------------------------------------
@@ -360,9 +361,7 @@ def _priority(priority: object) -> int:
 
 def _seconds(value: object, name: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(
-            f"{name} must be an int or a float, in seconds, not {type(value).__name__}"
-        )
+        raise TypeError(f"{name} must be an int or a float, in seconds, not {type(value).__name__}")
     try:
         return float(value)
     except OverflowError:

@@ -13,6 +13,7 @@ from fastsched.job import NewJob, State
 from fastsched.node import Node, Settings
 from fastsched.outcomes import Done, Outcome
 from fastsched.report import Report
+from fastsched.stats import NodeStats
 from fastsched.stores.base import Cancelled, Flush, Flushed, Store
 from fastsched.waiters import Waiters
 from fastsched.writer import Writer
@@ -132,9 +133,7 @@ class Engine:
 
     # What comes back -----------------------------------------------------------------------------
 
-    def _flushed(
-        self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]
-    ) -> None:
+    def _flushed(self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]) -> None:
         """In the writer's thread, after every commit."""
         node = self.node
         if node is not None:
@@ -170,3 +169,30 @@ class Engine:
                 node.look_for_cancellations()
             if hint & Hint.WORK:
                 node.hint()
+
+
+def node_stats(report: Report, node: Node | None) -> NodeStats:
+    """The counts as they are, with what a started node holds now."""
+    counts = report.counts
+    return NodeStats(
+        node=None if node is None else node.id,
+        scheduled=counts["scheduled"],
+        dispatched=report.dispatched + (0 if node is None else node.backlog.started),
+        completed=counts["completed"],
+        failed=counts["failed"],
+        retried=counts["retried"],
+        expired=counts["expired"],
+        dead=counts["dead"],
+        cancelled=counts["cancelled"],
+        snoozed=counts["snoozed"],
+        released=counts["released"],
+        stale=counts["stale"],
+        rescued=counts["rescued"],
+        queue_length=0 if node is None else len(node.backlog),
+        workers=0 if node is None else node.settings.workers,
+        workers_active=0 if node is None else node.backlog.running,
+        zombies=0 if node is None else node.zombies,
+        flushes=counts["flushes"],
+        scheduled_per_second=report.scheduled.rate(),
+        completed_per_second=report.completed.rate(),
+    )

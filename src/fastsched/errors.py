@@ -54,7 +54,7 @@ class EnqueueUnknown(StoreError):
 
 
 class JobInterrupt(BaseException):
-    """Ends a handler from outside. Not an `Exception`, so that ``except Exception`` lets it pass."""
+    """Ends a handler from outside; not an `Exception`, so ``except Exception`` lets it pass."""
 
 
 class JobTimeout(JobInterrupt):

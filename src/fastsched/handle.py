@@ -63,9 +63,7 @@ class JobHandle:
 class JobFunction(Generic[P, E, R]):
     """A registered function: call it as ever, or `enqueue` the call."""
 
-    def __init__(
-        self, function: Callable[P, R], handler: Handler, scheduler: Producer
-    ) -> None:
+    def __init__(self, function: Callable[P, R], handler: Handler, scheduler: Producer) -> None:
         self._function = function
         self._scheduler = scheduler
         self.handler = handler

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastsched.context import JobContext
 from fastsched.errors import ConfigurationError
+from fastsched.options import checked, named
 from fastsched.retry import Backoff, exponential
 
 Errors = tuple[type[BaseException], ...]
@@ -32,6 +33,47 @@ class Handler:
     backoff: Backoff = field(default_factory=exponential)
     retry_on: Errors = (Exception,)
     give_up_on: Errors = ()
+
+
+_FIELDS = {"queue", "priority", "timeout", "deadline", "max_attempts"}
+_OPTIONS = _FIELDS | {"kind", "backoff", "retry_on", "give_up_on"}
+
+
+def make_handler(function: Callable[..., Any], options: dict[str, Any]) -> Handler:
+    """A handler from a function and the options of its decorator, all checked."""
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise ConfigurationError(
+            f"unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}"
+        )
+    kind = options.get("kind")
+    return Handler(
+        kind=named("kind", kind_of(function) if kind is None else kind),
+        function=function,
+        wants_context=wants_context(function),
+        backoff=_backoff(options.get("backoff")),
+        retry_on=_errors("retry_on", options.get("retry_on", Exception)),
+        give_up_on=_errors("give_up_on", options.get("give_up_on", ())),
+        **checked({name: given for name, given in options.items() if name in _FIELDS}),
+    )
+
+
+def _backoff(given: Backoff | None) -> Backoff:
+    if given is None:
+        return exponential()
+    if not callable(given):
+        raise ConfigurationError(
+            f"backoff={given!r}: wanted a function (attempt, error) -> seconds or None, for "
+            "example fastsched.retry.fixed(5)"
+        )
+    return given
+
+
+def _errors(name: str, given: Any) -> tuple[type[BaseException], ...]:
+    errors = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(e, type) and issubclass(e, BaseException) for e in errors):
+        raise ConfigurationError(f"{name}={given!r}: wanted an exception class or a tuple of them")
+    return errors
 
 
 def kind_of(function: Callable[..., Any]) -> str:
@@ -59,7 +101,7 @@ def kind_of(function: Callable[..., Any]) -> str:
 
 
 def wants_context(function: Callable[..., Any]) -> bool:
-    """Whether the first parameter is annotated `JobContext`; elsewhere the annotation is refused."""
+    """Whether the first parameter is annotated `JobContext`; any other place is refused."""
     name = getattr(function, "__qualname__", repr(function))
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError(

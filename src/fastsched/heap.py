@@ -19,7 +19,9 @@ REASON: str  # why this one, for people
 
 _forced = os.environ.get("FASTSCHED_HEAP", "")
 if _forced not in ("", "cython", "python"):
-    raise ValueError(f"FASTSCHED_HEAP must be 'cython' or 'python', or not be set; it is {_forced!r}")
+    raise ValueError(
+        f"FASTSCHED_HEAP must be 'cython' or 'python', or not be set; it is {_forced!r}"
+    )
 
 if _forced == "python":
     IMPLEMENTATION = "python"

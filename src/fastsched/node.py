@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import count
 
 from fastsched.backlog import Backlog
-from fastsched.bus import Hint
 from fastsched.clock import Clock
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, StoreError
 from fastsched.events import Transition
@@ -178,9 +177,7 @@ class Node:
             horizon=HORIZON,
         )
 
-    def flushed(
-        self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]
-    ) -> None:
+    def flushed(self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]) -> None:
         """A flush was committed: forget what ended, adopt what was claimed."""
         for run, _ in ends:
             self._held.pop(run.job.id, None)
@@ -292,9 +289,7 @@ class Node:
         settings = self.settings
         expired = self._writer.call(lambda store: store.expire(PRUNE_AT_ONCE))
         self._report.ended_unrun(Transition.EXPIRED, expired, "deadline passed")
-        released = self._writer.call(
-            lambda store: store.reconcile(self.id, frozenset(self._held))
-        )
+        released = self._writer.call(lambda store: store.reconcile(self.id, frozenset(self._held)))
         if released:
             _log.warning("gave back %d jobs that this node held without knowing", released)
         while not self._stopping:
@@ -313,9 +308,7 @@ class Node:
         rescued = self._writer.call(lambda store: store.rescue(MAX_CRASHES))
         if not rescued.nodes:
             return
-        _log.warning(
-            "rescued %d jobs of %d dead nodes", rescued.released, len(rescued.nodes)
-        )
+        _log.warning("rescued %d jobs of %d dead nodes", rescued.released, len(rescued.nodes))
         self._report.rescued(rescued)
         self.hint()
 

@@ -13,6 +13,7 @@ from fastsched.outcomes import Cancel, Dead, Done, Expire, Outcome, Release, Ret
 from fastsched.stats import Meter
 from fastsched.stores.base import Flush, Flushed, Rescued
 
+
 class Report:
     """The counts of one process, and the source of its events."""
 
@@ -24,9 +25,7 @@ class Report:
         self.scheduled = Meter(clock)
         self.completed = Meter(clock)
 
-    def flushed(
-        self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]
-    ) -> None:
+    def flushed(self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]) -> None:
         """A flush was committed."""
         if flush.jobs:
             accepted = len(flush.jobs) - len(flushed.known)

@@ -53,7 +53,7 @@ def exponential(
             full = min(base * factor ** max(attempt - 1, 0), ceiling)
         except OverflowError:
             full = ceiling
-        return full * (1 - jitter * random.random())
+        return full * (1 - jitter * random.random())  # noqa: S311 - spreads, hides nothing
 
     return delay
 

@@ -12,17 +12,17 @@ from typing import Any, Concatenate, TypeVar, overload
 
 from fastsched.clock import SystemClock
 from fastsched.context import JobContext
-from fastsched.engine import Engine
+from fastsched.engine import Engine, node_stats
 from fastsched.errors import ConfigurationError
 from fastsched.events import Events, Hook, Transition
 from fastsched.handle import E, JobFunction, JobHandle, P, R
-from fastsched.handler import Handler, kind_of, wants_context
+from fastsched.handler import Handler, make_handler
 from fastsched.ids import check_id
 from fastsched.job import Job, NewJob, State
 from fastsched.node import Settings
-from fastsched.options import Seconds, checked, named, positive, seconds
+from fastsched.options import Seconds, named, positive, seconds
 from fastsched.report import Report
-from fastsched.retry import Backoff, exponential
+from fastsched.retry import Backoff
 from fastsched.stats import NodeStats, StoreStats
 from fastsched.stores import make_store
 from fastsched.stores.base import Cancelled
@@ -124,21 +124,7 @@ class Scheduler:
 
     def register(self, function: Callable[..., Any], options: dict[str, Any]) -> Handler:
         """Add a handler; `ConfigurationError` if its kind is taken by another function."""
-        unknown = options.keys() - _JOB_OPTIONS
-        if unknown:
-            raise ConfigurationError(
-                f"unknown option {sorted(unknown)[0]!r}; known: {', '.join(sorted(_JOB_OPTIONS))}"
-            )
-        kind = options.get("kind")
-        handler = Handler(
-            kind=named("kind", kind_of(function) if kind is None else kind),
-            function=function,
-            wants_context=wants_context(function),
-            backoff=_backoff(options.get("backoff")),
-            retry_on=_errors("retry_on", options.get("retry_on", Exception)),
-            give_up_on=_errors("give_up_on", options.get("give_up_on", ())),
-            **checked({n: v for n, v in options.items() if n in _FIELDS}),
-        )
+        handler = make_handler(function, options)
         taken = self._handlers.get(handler.kind)
         if taken is not None and taken.function.__qualname__ != function.__qualname__:
             raise ConfigurationError(
@@ -212,9 +198,7 @@ class Scheduler:
             return self._engine
 
     def _new_store(self) -> Any:
-        return make_store(
-            self.store_url, self._clock, keep_done=self._settings.keep_done > 0
-        )
+        return make_store(self.store_url, self._clock, keep_done=self._settings.keep_done > 0)
 
     def _forsake(self) -> None:
         """In the child of a fork: the engine, its threads and locks are the parent's."""
@@ -357,55 +341,12 @@ class Scheduler:
     def stats(self) -> NodeStats:
         """What this process has done, exact up to its last commit. Cost: microseconds."""
         engine = self._engine
-        node = None if engine is None else engine.node
-        counts = self._report.counts
-        return NodeStats(
-            node=None if node is None else node.id,
-            scheduled=counts["scheduled"],
-            dispatched=self._report.dispatched + (0 if node is None else node.backlog.started),
-            completed=counts["completed"],
-            failed=counts["failed"],
-            retried=counts["retried"],
-            expired=counts["expired"],
-            dead=counts["dead"],
-            cancelled=counts["cancelled"],
-            snoozed=counts["snoozed"],
-            released=counts["released"],
-            stale=counts["stale"],
-            rescued=counts["rescued"],
-            queue_length=0 if node is None else len(node.backlog),
-            workers=0 if node is None else self._settings.workers,
-            workers_active=0 if node is None else node.backlog.running,
-            zombies=0 if node is None else node.zombies,
-            flushes=counts["flushes"],
-            scheduled_per_second=self._report.scheduled.rate(),
-            completed_per_second=self._report.completed.rate(),
-        )
+        return node_stats(self._report, None if engine is None else engine.node)
 
     def store_stats(self) -> StoreStats:
         """What the store holds, and its totals since it was made. Cost: a scan of small indexes."""
         store = self._open().store
-        counts = store.counts()
-        states, totals = counts.states, dict(counts.totals)
-        return StoreStats(
-            at=self._clock.now(),
-            nodes=tuple(store.nodes()),
-            ready=states.get(State.READY, 0),
-            scheduled=states.get(State.SCHEDULED, 0),
-            claimed=states.get(State.CLAIMED, 0),
-            waiting=states.get(State.WAITING, 0),
-            dead_letters=states.get(State.DEAD, 0),
-            accepted=totals.get("accepted", 0),
-            done=totals.get("done", 0),
-            dead=totals.get("dead", 0),
-            cancelled=totals.get("cancelled", 0),
-            expired=totals.get("expired", 0),
-            retried=totals.get("retry", 0),
-            rescued=totals.get("rescued", 0),
-            crashed=totals.get("crashed", 0),
-            stale=totals.get("stale", 0),
-            totals=totals,
-        )
+        return StoreStats.of(store.counts(), store.nodes(), self._clock.now())
 
 
 class Registrar:
@@ -424,28 +365,6 @@ class Registrar:
     def __call__(self, function: Callable[..., Any], /) -> Any:
         handler = self._scheduler.register(function, self._options)
         return JobFunction(function, handler, self._scheduler)
-
-
-_FIELDS = {"queue", "priority", "timeout", "deadline", "max_attempts"}
-_JOB_OPTIONS = _FIELDS | {"kind", "backoff", "retry_on", "give_up_on"}
-
-
-def _backoff(given: Backoff | None) -> Backoff:
-    if given is None:
-        return exponential()
-    if not callable(given):
-        raise ConfigurationError(
-            f"backoff={given!r}: wanted a function (attempt, error) -> seconds or None, for "
-            "example fastsched.retry.fixed(5)"
-        )
-    return given
-
-
-def _errors(name: str, given: Any) -> tuple[type[BaseException], ...]:
-    errors = given if isinstance(given, tuple) else (given,)
-    if not all(isinstance(e, type) and issubclass(e, BaseException) for e in errors):
-        raise ConfigurationError(f"{name}={given!r}: wanted an exception class or a tuple of them")
-    return errors
 
 
 def _forsake_all() -> None:

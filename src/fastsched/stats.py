@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastsched.clock import Clock
-from fastsched.stores.base import NodeInfo
+from fastsched.job import State
+from fastsched.stores.base import Counts, NodeInfo
 
 _WINDOW = 10
 """Seconds over which rates are taken."""
@@ -72,8 +74,29 @@ class StoreStats:
     rescued: int
     crashed: int
     stale: int
-    totals: dict[str, int] = field(default_factory=dict, repr=False)
-    """All totals by name."""
+
+    @classmethod
+    def of(cls, counts: Counts, nodes: Sequence[NodeInfo], at: float) -> StoreStats:
+        """From what the store answers."""
+        states, totals = counts.states, counts.totals
+        return cls(
+            at=at,
+            nodes=tuple(nodes),
+            ready=states.get(State.READY, 0),
+            scheduled=states.get(State.SCHEDULED, 0),
+            claimed=states.get(State.CLAIMED, 0),
+            waiting=states.get(State.WAITING, 0),
+            dead_letters=states.get(State.DEAD, 0),
+            accepted=totals.get("accepted", 0),
+            done=totals.get("done", 0),
+            dead=totals.get("dead", 0),
+            cancelled=totals.get("cancelled", 0),
+            expired=totals.get("expired", 0),
+            retried=totals.get("retry", 0),
+            rescued=totals.get("rescued", 0),
+            crashed=totals.get("crashed", 0),
+            stale=totals.get("stale", 0),
+        )
 
     @property
     def live(self) -> int:

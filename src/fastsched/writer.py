@@ -122,7 +122,9 @@ class Writer:
             self._poked = True
             self._wake()
 
-    def claim_with(self, claim_request: Callable[[Sequence[NewJob], int], ClaimRequest | None] | None) -> None:
+    def claim_with(
+        self, claim_request: Callable[[Sequence[NewJob], int], ClaimRequest | None] | None
+    ) -> None:
         """Ask `claim_request(jobs, ends)` before each flush what to claim in it.
 
         `jobs` are inserted in that flush before the claim, and `ends` runs of the node end. It is
@@ -238,9 +240,7 @@ class Writer:
         if not inserts and not ends:
             _log.error("claiming failed: %s", error)
 
-    def _refuse(
-        self, inserts: Sequence[tuple[Sequence[NewJob], Ticket]], error: Exception
-    ) -> None:
+    def _refuse(self, inserts: Sequence[tuple[Sequence[NewJob], Ticket]], error: Exception) -> None:
         for _, ticket in inserts:
             ticket.resolve(error=error)
 

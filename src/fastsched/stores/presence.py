@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 _SLOT = 64
-"""Bytes a slot: one that says whether it is taken, then the job's id. The first slot is the boot."""
+"""Bytes a slot: whether it is taken, then the job's id. Slot 0 holds the id of the boot."""
 
 
 def _boot_id() -> bytes:

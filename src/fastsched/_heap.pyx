@@ -487,9 +487,7 @@ cdef class IndexedHeap:
         return 0
 
     cdef int _grow(self, uint64_t wanted) except -1:
-        cdef uint64_t capacity = max(
-            wanted, FIRST_CAPACITY, 2 * <uint64_t>self._capacity
-        )
+        cdef uint64_t capacity = max(wanted, FIRST_CAPACITY, 2 * <uint64_t>self._capacity)
         cdef void* memory
         cdef uint32_t slot
         if capacity > <uint64_t>NONE >> 1:

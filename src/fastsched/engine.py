@@ -40,7 +40,8 @@ class Engine:
         self._clock = clock
         self._bus = store.bus()
         self._listening = False
-        self._lock = threading.Lock()
+        self._closed = False
+        self._lock = threading.RLock()
         self.writer = Writer(store, clock, on_flushed=self._flushed)
 
     # Life ----------------------------------------------------------------------------------------
@@ -51,34 +52,33 @@ class Engine:
         self.writer.start()
 
     def start(self) -> None:
-        """Begin to run jobs."""
+        """Begin to run jobs; again, under a new identity, whenever the node loses its place."""
         self.listen()
-        node = Node(
-            store=self.store,
-            writer=self.writer,
-            report=self._report,
-            handlers=self._handlers,
-            clock=self._clock,
-            settings=self.settings,
-            on_lost=self._restart,
-        )
-        self.node = node
-        try:
-            node.start()
-        except BaseException:
-            self.node = None
-            raise
-
-    def _restart(self) -> None:
-        """The node lost its place: go on under a new identity."""
-        self.start()
+        with self._lock:
+            if self._closed:
+                return
+            self.node = node = Node(
+                store=self.store,
+                writer=self.writer,
+                report=self._report,
+                handlers=self._handlers,
+                clock=self._clock,
+                settings=self.settings,
+                on_lost=self.start,
+            )
+            try:
+                node.start()
+            except BaseException:
+                self.node = None
+                raise
 
     def close(self, grace: float | None = None) -> None:
         """Stop the node, write what is left, let go of the store."""
-        node = self.node
-        if node is not None:
-            node.stop(grace)
-            self._report.dispatched += node.backlog.started
+        with self._lock:
+            self._closed = True
+        if self.node is not None:
+            self.node.stop(grace)
+            self._report.dispatched += self.node.backlog.started
             self.node = None
         self.writer.stop()
         self.store.close()

@@ -166,7 +166,7 @@ class Engine:
             self.waiters.tell()
         if node is not None:
             if hint & Hint.CANCEL:
-                node.look_for_cancellations()
+                node.look_around()
             if hint & Hint.WORK:
                 node.hint()
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
 from fastsched.codec import encode
+from fastsched.context import JobContext
 from fastsched.handler import CallCheck, Handler
 from fastsched.ids import check_id, new_id
 from fastsched.job import Job, NewJob, State
@@ -26,6 +27,7 @@ R = TypeVar("R", covariant=True)
 class Producer(Protocol):
     """What handles need of a scheduler."""
 
+    def register(self, function: Callable[..., Any], options: dict[str, Any]) -> Handler: ...
     def enqueue(self, job: NewJob) -> JobHandle: ...
     def find(self, job_id: str) -> Job | None: ...
     def state(self, job_id: str) -> State: ...
@@ -58,6 +60,24 @@ class JobHandle:
     def job(self) -> Job | None:
         """All that the store knows of it; None when it is done and not kept."""
         return self._scheduler.find(self.id)
+
+
+class Registrar:
+    """``@scheduler.job(...)``: turns a function into a `JobFunction`."""
+
+    def __init__(self, scheduler: Producer, options: dict[str, Any]) -> None:
+        self._scheduler = scheduler
+        self._options = options
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, E], R], /
+    ) -> JobFunction[Concatenate[JobContext, E], E, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        handler = self._scheduler.register(function, self._options)
+        return JobFunction(function, handler, self._scheduler)
 
 
 class JobFunction(Generic[P, E, R]):

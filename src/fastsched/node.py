@@ -12,6 +12,7 @@ from itertools import count
 
 from fastsched.backlog import Backlog
 from fastsched.clock import Clock
+from fastsched.context import JobContext
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, StoreError
 from fastsched.events import Transition
 from fastsched.executor import Executor, Run
@@ -89,6 +90,7 @@ class Node:
         # The keeper.
         self._changed = threading.Condition()
         self._next_look: float | None = None
+        self._next_tick = clock.monotonic() + TICK
         self._stopping = False
         self._keeper = threading.Thread(target=self._keep, name="fastsched-keeper", daemon=True)
 
@@ -139,6 +141,10 @@ class Node:
             self._stop_runs(JobStopped)
         self._pool.close()
         self._writer.call(lambda store: store.leave(self.id))
+
+    def hurry(self) -> None:
+        """End the grace of a `stop` under way: running jobs are asked to stop now."""
+        self._pool.hurry()
 
     def _stop_runs(self, why: type[JobInterrupt]) -> None:
         """The watchdog ends every run within three steps, or writes it off."""
@@ -213,15 +219,21 @@ class Node:
             else:
                 self._pool.stop_run(job_id, JobCancelled)
 
-    def look_for_cancellations(self) -> None:
-        """Ask the store which jobs held here are to be cancelled."""
-        self.cancel(self._store.cancel_requests(self.id))
+    def look_around(self) -> None:
+        """Tend the place now rather than at the next tick."""
+        with self._changed:
+            self._next_tick = self._clock.monotonic()
+            self._changed.notify()
 
     # Numbers -------------------------------------------------------------------------------------
 
     @property
     def zombies(self) -> int:
         return self._pool.zombies
+
+    def running(self) -> list[JobContext]:
+        """What its workers run now."""
+        return [run.context for run in self._pool.runs()]
 
     @property
     def idle(self) -> bool:
@@ -240,14 +252,12 @@ class Node:
                 self._changed.notify()
 
     def _keep(self) -> None:
-        next_tick = self._clock.monotonic() + TICK
         next_chores = self._clock.monotonic()
         while True:
             with self._changed:
                 if self._stopping:
                     return
-                until_tick = next_tick - self._clock.monotonic()
-                waits = [until_tick]
+                waits = [self._next_tick - self._clock.monotonic()]
                 if self._next_look is not None:
                     waits.append(self._next_look - self._clock.now())
                 if min(waits) > 0:
@@ -260,8 +270,8 @@ class Node:
             if look:
                 self.hint()
             now = self._clock.monotonic()
-            if now >= next_tick:
-                next_tick = now + TICK
+            if now >= self._next_tick:
+                self._next_tick = now + TICK
                 self._guarded(self._tick)
             if now >= next_chores:
                 next_chores = now + CHORES_EVERY
@@ -276,13 +286,14 @@ class Node:
             _log.exception("keeping node %s", self.id)
 
     def _tick(self) -> None:
-        if not self._presence.stands():
+        tended = self._store.tend(self.id)
+        if not tended.stands:
             self._lose_place()
             return
-        if self._store.dead_nodes():
+        self.cancel(tended.cancel)
+        if tended.dead_nodes:
             self._rescue()
-        if self._store.changed():
-            self.look_for_cancellations()
+        if tended.news:
             self.hint()
 
     def _chores(self) -> None:

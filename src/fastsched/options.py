@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -72,6 +73,13 @@ def named(name: str, given: str) -> str:
             f"{name}={given!r}: wanted 1 to 200 letters, digits or . _ : - / < >"
         )
     return given
+
+
+def named_all(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Several such names."""
+    if isinstance(given, str):
+        raise ConfigurationError(f"{name}={given!r}: wanted a list, for example [{given!r}]")
+    return tuple(named(name, each) for each in given)
 
 
 def checked(options: dict[str, Any]) -> dict[str, Any]:

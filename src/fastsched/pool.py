@@ -128,6 +128,7 @@ class Pool:
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Condition()
         self._zombies = 0
+        self._hurried = False
 
     @staticmethod
     def slots(size: int) -> int:
@@ -160,7 +161,15 @@ class Pool:
     def join(self, grace: float) -> bool:
         """Once the backlog is closed: wait for the workers; True if all have ended in time."""
         with self._lock:
-            return wait_for(self._clock, self._lock, lambda: not self._threads, grace)
+            wait_for(self._clock, self._lock, lambda: not self._threads or self._hurried, grace)
+            self._hurried = False
+            return not self._threads
+
+    def hurry(self) -> None:
+        """End a `join`, this one or the next, before its time."""
+        with self._lock:
+            self._hurried = True
+            self._lock.notify_all()
 
     def close(self) -> None:
         """End the watchdog."""
@@ -190,7 +199,9 @@ class Pool:
 
     def _run(self, slot: int, run: Run) -> Outcome:
         key = (run.job.id, run.job.claim_no)
-        self._presence.enter(slot, run.job.id)
+        if not self._presence.holds():
+            return RELEASE
+        self._presence.enter(slot, run.job)
         self._runs[key] = run
         if run.job.timeout is None:
             outcome = self._executor.execute(run)

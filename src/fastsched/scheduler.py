@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Concatenate, TypeVar, overload
 
@@ -15,12 +16,12 @@ from fastsched.context import JobContext
 from fastsched.engine import Engine, node_stats
 from fastsched.errors import ConfigurationError
 from fastsched.events import Events, Hook, Transition
-from fastsched.handle import E, JobFunction, JobHandle, P, R
+from fastsched.handle import E, JobFunction, JobHandle, P, R, Registrar
 from fastsched.handler import Handler, make_handler
 from fastsched.ids import check_id
 from fastsched.job import Job, NewJob, State
 from fastsched.node import Settings
-from fastsched.options import Seconds, named, positive, seconds
+from fastsched.options import Seconds, named_all, positive, seconds
 from fastsched.report import Report
 from fastsched.retry import Backoff
 from fastsched.stats import NodeStats, StoreStats
@@ -64,11 +65,9 @@ class Scheduler:
         dedupe_for: Seconds = 86_400.0,
     ) -> None:
         self._clock = SystemClock()
-        if isinstance(queues, str):
-            raise ConfigurationError(f"queues={queues!r}: wanted a list, for example [{queues!r}]")
         self._settings = Settings(
             workers=positive("workers", workers),
-            queues=None if queues is None else tuple(named("queues", q) for q in queues),
+            queues=None if queues is None else named_all("queues", queues),
             stop_grace=seconds("stop_grace", stop_grace),
             interrupt_grace=seconds("interrupt_grace", interrupt_grace, least=0.01),
             keep_done=seconds("keep_done", keep_done),
@@ -81,12 +80,43 @@ class Scheduler:
         self._events = Events()
         self._report = Report(self._events, self._clock)
         self._engine: Engine | None = None
+        self._closing: Engine | None = None
         self._lock = threading.RLock()
         _schedulers.add(self)
 
     def __repr__(self) -> str:
         state = "started" if self.started else "producer"
-        return f"<Scheduler {self._new_store().name} {state}, {len(self._handlers)} kinds>"
+        return f"<Scheduler {self.store_name} {state}, {len(self._handlers)} kinds>"
+
+    @property
+    def store_name(self) -> str:
+        """Where the jobs are, without secrets."""
+        name: str = self._new_store().name
+        return name
+
+    @property
+    def settings(self) -> Settings:
+        """How this process runs jobs once it is started."""
+        return self._settings
+
+    def configure(
+        self,
+        *,
+        store_url: str | None = None,
+        workers: int | None = None,
+        queues: Sequence[str] | None = None,
+    ) -> None:
+        """Replace what the constructor was given, before anything is opened; None keeps it."""
+        with self._lock:
+            if self._engine is not None:
+                raise ConfigurationError("the scheduler is in use already; configure it before")
+            if workers is not None:
+                self._settings = replace(self._settings, workers=positive("workers", workers))
+            if queues is not None:
+                self._settings = replace(self._settings, queues=named_all("queues", queues))
+            if store_url is not None:
+                make_store(store_url, self._clock, keep_done=False)  # refuses a bad URL
+                self.store_url = store_url
 
     # Registering ---------------------------------------------------------------------------------
 
@@ -165,8 +195,16 @@ class Scheduler:
         with self._lock:
             engine, self._engine = self._engine, None
             if engine is not None:
+                self._closing = engine
                 engine.close(None if grace is None else seconds("grace", grace))
+                self._closing = None
                 self._events.close()
+
+    def hurry(self) -> None:
+        """End the grace of a `stop` that another thread waits in."""
+        engine = self._closing
+        if engine is not None and engine.node is not None:
+            engine.node.hurry()
 
     def __enter__(self) -> Scheduler:
         self.start()
@@ -202,7 +240,7 @@ class Scheduler:
 
     def _forsake(self) -> None:
         """In the child of a fork: the engine, its threads and locks are the parent's."""
-        engine, self._engine = self._engine, None
+        engine, self._engine, self._closing = self._engine, None, None
         self._lock = threading.RLock()
         self._events = Events().with_hooks_of(self._events)
         self._report = Report(self._events, self._clock)
@@ -291,6 +329,12 @@ class Scheduler:
         if not engine.waiters.until(lambda: engine.idle(include_scheduled), timeout):
             raise TimeoutError(f"still busy after {timeout} s")
 
+    def running(self) -> list[JobContext]:
+        """The runs under way in this process, while it stops too."""
+        engine = self._engine or self._closing
+        node = None if engine is None else engine.node
+        return [] if node is None else node.running()
+
     # Changing ------------------------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> Cancelled:
@@ -347,24 +391,6 @@ class Scheduler:
         """What the store holds, and its totals since it was made. Cost: a scan of small indexes."""
         store = self._open().store
         return StoreStats.of(store.counts(), store.nodes(), self._clock.now())
-
-
-class Registrar:
-    """``@scheduler.job(...)``: turns a function into a `JobFunction`."""
-
-    def __init__(self, scheduler: Scheduler, options: dict[str, Any]) -> None:
-        self._scheduler = scheduler
-        self._options = options
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[JobContext, E], R], /
-    ) -> JobFunction[Concatenate[JobContext, E], E, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, P, R]: ...
-    def __call__(self, function: Callable[..., Any], /) -> Any:
-        handler = self._scheduler.register(function, self._options)
-        return JobFunction(function, handler, self._scheduler)
 
 
 def _forsake_all() -> None:

@@ -101,13 +101,27 @@ class Counts:
     totals: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tended:
+    """What a node learns when it tends its place in the store."""
+
+    stands: bool
+    """Whether the node still has its place; once False, its claims are not its own."""
+    dead_nodes: bool
+    """Whether some registered node is dead."""
+    news: bool
+    """Whether someone may have written since the last time."""
+    cancel: Sequence[str]
+    """Ids of jobs that the node holds and is asked to cancel."""
+
+
 class Presence(Protocol):
     """A node's sign of life, and its record of what is running, both outliving a kill."""
 
-    def stands(self) -> bool:
-        """Whether the node still holds its place; once False, its claims are not its own."""
+    def holds(self) -> bool:
+        """Whether the node may start a job now; asked before every start, so cheap."""
 
-    def enter(self, slot: int, job_id: str) -> None:
+    def enter(self, slot: int, job: ClaimedJob) -> None:
         """Record that `slot` runs a job, before it runs."""
 
     def leave(self, slot: int) -> None:
@@ -170,14 +184,8 @@ class Store(Protocol):
 
     # Look-ups ------------------------------------------------------------------------------------
 
-    def dead_nodes(self) -> bool:
-        """Whether some registered node is dead; cheap enough to ask every second."""
-
-    def changed(self) -> bool:
-        """Whether someone else has written since this was last asked."""
-
-    def cancel_requests(self, node: str) -> list[str]:
-        """Ids that the node holds and is asked to cancel."""
+    def tend(self, node: str) -> Tended:
+        """Renew the node's place and look around; cheap enough for once a second."""
 
     def job(self, job_id: str) -> Job | None:
         """One job; None when it is not known, or was done and not kept."""

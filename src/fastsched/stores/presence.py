@@ -12,6 +12,8 @@ import mmap
 import os
 from pathlib import Path
 
+from fastsched.job import ClaimedJob
+
 _SLOT = 64
 """Bytes a slot: whether it is taken, then the job's id. Slot 0 holds the id of the boot."""
 
@@ -36,15 +38,19 @@ class FilePresence:
         boot = _boot_id()
         self._map[1 : 1 + len(boot)] = boot
 
+    def holds(self) -> bool:
+        return True  # the file lock needs no renewing
+
     def stands(self) -> bool:
+        """Whether the file is still there: others remove it when they count the node as dead."""
         try:
             return os.stat(self.path).st_ino == self._inode
         except OSError:
             return False
 
-    def enter(self, slot: int, job_id: str) -> None:
+    def enter(self, slot: int, job: ClaimedJob) -> None:
         start = _SLOT * (slot + 1)
-        self._map[start + 1 : start + 37] = job_id.encode()
+        self._map[start + 1 : start + 37] = job.id.encode()
         self._map[start] = 1  # last: a kill between the two leaves an empty slot
 
     def leave(self, slot: int) -> None:

@@ -25,6 +25,7 @@ from fastsched.stores.base import (
     Flushed,
     NodeInfo,
     Rescued,
+    Tended,
 )
 from fastsched.stores.presence import FilePresence, is_dead, was_running
 from fastsched.stores.sqlite_ends import end_runs
@@ -289,18 +290,20 @@ class SqliteStore:
 
     # Look-ups ------------------------------------------------------------------------------------
 
-    def dead_nodes(self) -> bool:
-        return any(is_dead(path) for path in self._file.folder.glob("*.alive"))
-
-    def changed(self) -> bool:
+    def tend(self, node: str) -> Tended:
+        cancel: list[str] = []
         with self._file.look_up() as db:
             version: int = db.execute("PRAGMA data_version").fetchone()[0]
-        changed, self._version = version != self._version, version
-        return changed
-
-    def cancel_requests(self, node: str) -> list[str]:
-        with self._file.look_up() as db:
-            return [row[0] for row in run(db, "cancel_requests", node=node)]
+            news, self._version = version != self._version, version
+            if news:
+                cancel = [row[0] for row in run(db, "cancel_requests", node=node)]
+        presence = self._presences.get(node)
+        return Tended(
+            stands=presence is not None and presence.stands(),
+            dead_nodes=any(is_dead(path) for path in self._file.folder.glob("*.alive")),
+            news=news,
+            cancel=cancel,
+        )
 
     def job(self, job_id: str) -> Job | None:
         with self._file.look_up() as db:

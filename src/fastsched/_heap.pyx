@@ -47,7 +47,8 @@ cdef extern from "Python.h":
 #
 # Where there is a 128-bit type, comparing it takes no branch, and the choice between two children
 # is one that no processor predicts. Fetching the grandchildren ahead hides most of the wait for
-# memory. Together they took a pop of 100,000 from 143 ns to 102 ns, of 1,000,000 from 321 to 200.
+# memory. Together they took a pop, in C, from 143 ns to 102 at 100,000 entries and from 321 to 200
+# at 1,000,000.
 cdef extern from *:
     """
     #include <stdint.h>
@@ -84,7 +85,7 @@ cdef extern from *:
     void prefetch "fastsched_prefetch"(const void* address) noexcept nogil
 
 # One place of the table that leads from ids to slots: open addressing, linear probing, no
-# tombstones. Compared with a dict of slot numbers it spares a pop four waits for memory.
+# tombstones. With a dict of slot numbers in its place, a pop of 100,000 took 2.5 times as long.
 cdef struct Cell:
     uint32_t hash
     uint32_t slot  # or NONE

@@ -24,6 +24,7 @@ WHERE seq IN (SELECT seq FROM fastsched_jobs
               WHERE state = 'ready' AND priority >= :min_priority
                 AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
                 AND kind IN (SELECT value FROM json_each(:kinds))
+                AND EXISTS (SELECT 1 FROM fastsched_nodes WHERE id = :node)
               ORDER BY priority DESC, due_at, seq LIMIT :limit)
 RETURNING id, kind, queue, priority, due_at, deadline, timeout, max_attempts, attempt, claim_no,
           suspect, payload, seq;
@@ -37,6 +38,7 @@ WHERE seq IN (SELECT seq FROM fastsched_jobs
               WHERE state = 'scheduled' AND due_at <= :horizon
                 AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
                 AND kind IN (SELECT value FROM json_each(:kinds))
+                AND EXISTS (SELECT 1 FROM fastsched_nodes WHERE id = :node)
               ORDER BY due_at, priority DESC, seq LIMIT :limit)
 RETURNING id, kind, queue, priority, due_at, deadline, timeout, max_attempts, attempt, claim_no,
           suspect, payload, seq;

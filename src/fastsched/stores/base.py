@@ -66,6 +66,8 @@ class NodeInfo:
     pid: int
     workers: int
     started_at: float
+    alive: bool = True
+    """Whether its process lives; the jobs of one that does not are about to be rescued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

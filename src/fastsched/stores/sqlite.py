@@ -343,10 +343,18 @@ class SqliteStore:
 
     def nodes(self) -> list[NodeInfo]:
         with self._file.look_up() as db:
-            return [
-                NodeInfo(id=node, host=host, pid=pid, workers=workers, started_at=started_at)
-                for node, host, pid, workers, started_at in run(db, "nodes")
-            ]
+            rows = run(db, "nodes").fetchall()
+        return [
+            NodeInfo(
+                id=node,
+                host=host,
+                pid=pid,
+                workers=workers,
+                started_at=started_at,
+                alive=not is_dead(self._alive(node)),
+            )
+            for node, host, pid, workers, started_at in rows
+        ]
 
     def _alive(self, node: str) -> Path:
         return self._file.folder / f"{node}.alive"

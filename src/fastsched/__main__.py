@@ -1,0 +1,5 @@
+"""``python -m fastsched``: the command line."""
+
+from fastsched.cli import main
+
+main()

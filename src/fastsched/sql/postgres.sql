@@ -1,0 +1,396 @@
+-- The statements of the PostgreSQL store, each under the name of what runs it. Every name is
+-- qualified, and the search path holds nothing but the system's own.
+
+-- name: settings
+SELECT set_config('search_path', 'pg_catalog, pg_temp', true),
+       set_config('synchronous_commit', 'on', true),
+       set_config('statement_timeout', :statement_timeout, true),
+       set_config('lock_timeout', :lock_timeout, true);
+
+-- name: insert
+INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,
+                            max_attempts, payload)
+SELECT j.id, j.kind, j.queue,
+       CASE WHEN d.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
+       j.priority, d.due_at,
+       coalesce(to_timestamp(j.deadline_at), d.due_at + j.deadline * interval '1 second'),
+       j.timeout, j.max_attempts, j.payload
+FROM unnest(:ids::text[]::uuid[], :kinds::text[], :queues::text[], :priorities::int2[],
+            :delays::float8[], :ats::float8[], :deadlines::float8[], :deadline_ats::float8[],
+            :timeouts::float8[], :max_attempts::int4[], :payloads::bytea[])
+     WITH ORDINALITY AS j (id, kind, queue, priority, delay, at, deadline, deadline_at, timeout,
+                           max_attempts, payload, place)
+     CROSS JOIN LATERAL (SELECT coalesce(to_timestamp(j.at),
+                                         statement_timestamp() + j.delay * interval '1 second')
+                         AS due_at) AS d
+ORDER BY j.place;
+
+-- The same for ids chosen by callers; what is known already is left alone.
+-- name: insert_given
+WITH given AS MATERIALIZED (
+    SELECT DISTINCT ON (g.id) g.*
+    FROM unnest(:ids::text[]::uuid[], :kinds::text[], :queues::text[], :priorities::int2[],
+                :delays::float8[], :ats::float8[], :deadlines::float8[], :deadline_ats::float8[],
+                :timeouts::float8[], :max_attempts::int4[], :payloads::bytea[])
+         WITH ORDINALITY AS g (id, kind, queue, priority, delay, at, deadline, deadline_at, timeout,
+                               max_attempts, payload, place)
+    ORDER BY g.id, g.place
+), fresh AS (
+    INSERT INTO fastsched.given_ids (id)
+    SELECT g.id FROM given AS g
+    WHERE NOT EXISTS (SELECT FROM fastsched.jobs AS k WHERE k.id = g.id)
+    ORDER BY g.id
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,
+                            max_attempts, payload)
+SELECT j.id, j.kind, j.queue,
+       CASE WHEN d.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
+       j.priority, d.due_at,
+       coalesce(to_timestamp(j.deadline_at), d.due_at + j.deadline * interval '1 second'),
+       j.timeout, j.max_attempts, j.payload
+FROM given AS j JOIN fresh USING (id)
+     CROSS JOIN LATERAL (SELECT coalesce(to_timestamp(j.at),
+                                         statement_timestamp() + j.delay * interval '1 second')
+                         AS due_at) AS d
+ORDER BY j.place
+RETURNING id::text;
+
+-- Ready jobs without a delay or a deadline, which are most: the defaults say the rest.
+-- name: copy
+COPY fastsched.jobs (id, kind, queue, priority, timeout, max_attempts, payload)
+FROM STDIN (FORMAT binary);
+
+-- name: promote
+WITH due AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE state = 'scheduled' AND due_at <= statement_timestamp()
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE fastsched.jobs AS j SET state = 'ready' FROM due WHERE j.id = due.id;
+
+-- name: claim
+WITH me AS MATERIALIZED (
+    SELECT no FROM fastsched.nodes WHERE no = :node FOR KEY SHARE
+), picked AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE state = 'ready' AND priority >= :min_priority
+      AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
+      AND kind = ANY (:kinds::text[]) AND EXISTS (SELECT FROM me)
+    ORDER BY priority DESC, due_at, seq LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE fastsched.jobs AS j
+SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
+    claimed_at = statement_timestamp()
+FROM picked WHERE j.id = picked.id
+RETURNING j.id::text, j.kind, j.queue, j.priority, extract(epoch FROM j.due_at)::float8,
+          extract(epoch FROM j.deadline)::float8, j.timeout, j.max_attempts, j.attempt, j.claim_no,
+          j.suspect, j.payload, j.seq;
+
+-- Jobs due soon, claimed ahead of time so that they start on time.
+-- name: claim_ahead
+WITH me AS MATERIALIZED (
+    SELECT no FROM fastsched.nodes WHERE no = :node FOR KEY SHARE
+), picked AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE state = 'scheduled'
+      AND due_at <= statement_timestamp() + :horizon * interval '1 second'
+      AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
+      AND kind = ANY (:kinds::text[]) AND EXISTS (SELECT FROM me)
+    ORDER BY due_at, priority DESC, seq LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE fastsched.jobs AS j
+SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
+    claimed_at = statement_timestamp()
+FROM picked WHERE j.id = picked.id
+RETURNING j.id::text, j.kind, j.queue, j.priority, extract(epoch FROM j.due_at)::float8,
+          extract(epoch FROM j.deadline)::float8, j.timeout, j.max_attempts, j.attempt, j.claim_no,
+          j.suspect, j.payload, j.seq;
+
+-- name: next_due
+SELECT extract(epoch FROM min(due_at))::float8, extract(epoch FROM clock_timestamp())::float8
+FROM fastsched.jobs
+WHERE state = 'scheduled' AND due_at > statement_timestamp() + :horizon * interval '1 second';
+
+-- name: complete
+WITH held AS MATERIALIZED (
+    SELECT j.id FROM fastsched.jobs AS j
+    JOIN unnest(:ids::text[]::uuid[], :nodes::int4[], :claim_nos::int4[])
+         AS e (id, node, claim_no) USING (id, node, claim_no)
+    ORDER BY j.id FOR UPDATE OF j
+)
+DELETE FROM fastsched.jobs AS j USING held WHERE j.id = held.id
+RETURNING j.id::text, j.claim_no;
+
+-- Runs that end their jobs.
+-- name: end_jobs
+WITH held AS MATERIALIZED (
+    SELECT j.id, e.state, e.reason, e.failure FROM fastsched.jobs AS j
+    JOIN unnest(:ids::text[]::uuid[], :nodes::int4[], :claim_nos::int4[], :states::text[],
+                :reasons::text[], :failures::text[])
+         AS e (id, node, claim_no, state, reason, failure) USING (id, node, claim_no)
+    ORDER BY j.id FOR UPDATE OF j
+)
+UPDATE fastsched.jobs AS j
+SET state = held.state, node = NULL, ended_at = statement_timestamp(), reason = held.reason,
+    failure = coalesce(held.failure::json, j.failure), suspect = false
+FROM held WHERE j.id = held.id
+RETURNING j.id::text, j.claim_no, j.state;
+
+-- Runs after which their jobs come back, unless their cancellation was asked for meanwhile.
+-- name: end_runs
+WITH held AS MATERIALIZED (
+    SELECT j.id, e.delay, e.attempt_back, e.reason, e.failure FROM fastsched.jobs AS j
+    JOIN unnest(:ids::text[]::uuid[], :nodes::int4[], :claim_nos::int4[], :delays::float8[],
+                :attempts_back::int4[], :reasons::text[], :failures::text[])
+         AS e (id, node, claim_no, delay, attempt_back, reason, failure)
+         USING (id, node, claim_no)
+    ORDER BY j.id FOR UPDATE OF j
+)
+UPDATE fastsched.jobs AS j
+SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
+                 WHEN held.delay > 0 THEN 'scheduled' ELSE 'ready' END,
+    ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
+    node = NULL, due_at = statement_timestamp() + held.delay * interval '1 second',
+    attempt = j.attempt - held.attempt_back, reason = held.reason,
+    failure = coalesce(held.failure::json, j.failure), suspect = false, crashes = 0
+FROM held WHERE j.id = held.id
+RETURNING j.id::text, j.claim_no, j.state;
+
+-- Jobs given back unused.
+-- name: release
+WITH held AS MATERIALIZED (
+    SELECT j.id FROM fastsched.jobs AS j
+    JOIN unnest(:ids::text[]::uuid[], :nodes::int4[], :claim_nos::int4[])
+         AS e (id, node, claim_no) USING (id, node, claim_no)
+    ORDER BY j.id FOR UPDATE OF j
+)
+UPDATE fastsched.jobs AS j
+SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
+                 WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
+    ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
+    node = NULL, attempt = j.attempt - 1
+FROM held WHERE j.id = held.id
+RETURNING j.id::text, j.claim_no, j.state;
+
+-- name: mark
+INSERT INTO fastsched.flushes (writer, flush_no, counts)
+VALUES (:writer::text::uuid, :flush_no, :counts::text::jsonb);
+
+-- name: fold_marks
+WITH old AS (
+    DELETE FROM fastsched.flushes
+    WHERE flush_no >= 0 AND flushed_at < statement_timestamp() - interval '10 minutes'
+    RETURNING counts
+), sums AS (
+    SELECT c.key, sum(c.value::bigint) AS value
+    FROM old CROSS JOIN LATERAL jsonb_each_text(old.counts) AS c GROUP BY c.key
+)
+INSERT INTO fastsched.flushes (writer, flush_no, counts)
+SELECT :writer::text::uuid, :flush_no, jsonb_object_agg(key, value)
+FROM sums HAVING count(*) > 0;
+
+-- name: totals
+SELECT c.key, sum(c.value::bigint)::bigint
+FROM fastsched.flushes AS f CROSS JOIN LATERAL jsonb_each_text(f.counts) AS c GROUP BY c.key;
+
+-- name: states
+SELECT state, count(*) FROM fastsched.jobs GROUP BY state;
+
+-- name: busy
+SELECT EXISTS (SELECT FROM fastsched.jobs WHERE state = 'ready')
+    OR EXISTS (SELECT FROM fastsched.jobs WHERE state = 'claimed')
+    OR EXISTS (SELECT FROM fastsched.jobs
+               WHERE state = 'scheduled' AND (:ever OR due_at <= statement_timestamp()));
+
+-- name: job
+SELECT id::text, kind, queue, state, priority, extract(epoch FROM due_at)::float8,
+       extract(epoch FROM deadline)::float8, timeout, attempt, max_attempts, crashes, claim_no,
+       (SELECT n.id::text FROM fastsched.nodes AS n WHERE n.no = node),
+       extract(epoch FROM created_at)::float8, extract(epoch FROM claimed_at)::float8,
+       extract(epoch FROM ended_at)::float8, cancel_requested, reason, failure::text, payload
+FROM fastsched.jobs WHERE id = :id::text::uuid;
+
+-- name: jobs
+SELECT id::text, kind, queue, state, priority, extract(epoch FROM due_at)::float8,
+       extract(epoch FROM deadline)::float8, timeout, attempt, max_attempts, crashes, claim_no,
+       (SELECT n.id::text FROM fastsched.nodes AS n WHERE n.no = node),
+       extract(epoch FROM created_at)::float8, extract(epoch FROM claimed_at)::float8,
+       extract(epoch FROM ended_at)::float8, cancel_requested, reason, failure::text, payload
+FROM fastsched.jobs
+WHERE (:state::text IS NULL OR state = :state::text)
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:after::text IS NULL OR id > :after::text::uuid)
+ORDER BY id LIMIT :limit;
+
+-- name: live
+SELECT id::text, state FROM fastsched.jobs WHERE id = ANY (:ids::text[]::uuid[]);
+
+-- name: cancel
+WITH held AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE id = ANY (:ids::text[]::uuid[]) AND state IN ('waiting', 'scheduled', 'ready', 'claimed')
+    ORDER BY id FOR UPDATE
+)
+UPDATE fastsched.jobs AS j
+SET state = CASE WHEN j.state = 'claimed' THEN 'claimed' ELSE 'cancelled' END,
+    cancel_requested = j.state = 'claimed',
+    ended_at = CASE WHEN j.state <> 'claimed' THEN statement_timestamp() END,
+    reason = CASE WHEN j.state <> 'claimed' THEN 'cancelled' ELSE j.reason END
+FROM held WHERE j.id = held.id
+RETURNING j.id::text, j.state;
+
+-- name: requeue
+WITH held AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs WHERE id = ANY (:ids::text[]::uuid[]) AND state = 'dead'
+    ORDER BY id FOR UPDATE
+)
+UPDATE fastsched.jobs AS j
+SET state = 'ready', due_at = statement_timestamp(), ended_at = NULL, attempt = 0, crashes = 0,
+    suspect = false, deadline = NULL, cancel_requested = false, reason = 'requeued'
+FROM held WHERE j.id = held.id
+RETURNING j.id::text;
+
+-- name: run_now
+WITH held AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs WHERE id = ANY (:ids::text[]::uuid[]) AND state = 'scheduled'
+    ORDER BY id FOR UPDATE
+)
+UPDATE fastsched.jobs AS j SET state = 'ready', due_at = statement_timestamp()
+FROM held WHERE j.id = held.id
+RETURNING j.id::text;
+
+-- name: discard
+WITH held AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs WHERE id = ANY (:ids::text[]::uuid[]) AND state = 'dead'
+    ORDER BY id FOR UPDATE
+)
+DELETE FROM fastsched.jobs AS j USING held WHERE j.id = held.id
+RETURNING j.id::text;
+
+-- name: expire
+WITH late AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE deadline IS NOT NULL AND deadline < statement_timestamp()
+      AND state IN ('waiting', 'scheduled', 'ready')
+    ORDER BY deadline LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE fastsched.jobs AS j
+SET state = 'expired', ended_at = statement_timestamp(), reason = 'deadline passed'
+FROM late WHERE j.id = late.id
+RETURNING j.id::text, j.kind, j.queue, j.attempt;
+
+-- name: prune
+WITH old AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE state = ANY (:states::text[])
+      AND ended_at < statement_timestamp() - :age * interval '1 second'
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+DELETE FROM fastsched.jobs AS j USING old WHERE j.id = old.id;
+
+-- name: prune_given_ids
+DELETE FROM fastsched.given_ids
+WHERE id IN (SELECT id FROM fastsched.given_ids
+             WHERE given_at < statement_timestamp() - :age * interval '1 second'
+             LIMIT :limit FOR UPDATE SKIP LOCKED);
+
+-- name: next_number
+SELECT nextval(pg_get_serial_sequence('fastsched.nodes', 'no'))::int4;
+
+-- name: lock
+SELECT pg_try_advisory_lock(:lock_class, :node);
+
+-- name: register
+INSERT INTO fastsched.nodes (no, id, host, pid, workers, lease_until, locked)
+VALUES (:node, :id::text::uuid, :host, :pid, :workers,
+        clock_timestamp() + :lease * interval '1 second', :locked);
+
+-- name: nodes
+SELECT id::text, host, pid, workers, extract(epoch FROM started_at)::float8
+FROM fastsched.nodes ORDER BY id;
+
+-- Renew the lease, look for dead nodes, for work, and for cancellations: one statement a second.
+-- A free lock counts only if server and observer have both been up longer than the grace in which
+-- nodes lock again after a restart.
+-- name: tend
+WITH me AS (
+    UPDATE fastsched.nodes SET lease_until = clock_timestamp() + :lease * interval '1 second'
+    WHERE no = :node RETURNING no
+)
+SELECT EXISTS (SELECT FROM me),
+       EXISTS (SELECT FROM fastsched.nodes AS n
+               WHERE n.no <> :node
+                 AND (n.lease_until < clock_timestamp()
+                      OR n.locked AND :may_judge
+                         AND pg_postmaster_start_time()
+                             < clock_timestamp() - :grace * interval '1 second'
+                         AND NOT EXISTS (SELECT FROM pg_locks AS l
+                                         WHERE l.locktype = 'advisory' AND l.classid = :lock_class
+                                           AND l.objid = n.no AND l.objsubid = 2 AND l.granted
+                                           AND l.database = (SELECT oid FROM pg_database
+                                                             WHERE datname = current_database())))),
+       EXISTS (SELECT FROM fastsched.jobs WHERE state = 'ready')
+           OR EXISTS (SELECT FROM fastsched.jobs
+                      WHERE state = 'scheduled'
+                        AND due_at <= statement_timestamp() + :horizon * interval '1 second'),
+       ARRAY (SELECT id::text FROM fastsched.jobs
+              WHERE state = 'claimed' AND node = :node AND cancel_requested),
+       extract(epoch FROM clock_timestamp())::float8;
+
+-- name: dead_nodes
+SELECT n.no, n.id::text, n.alone::text, n.lease_until >= clock_timestamp() AS crashed
+FROM fastsched.nodes AS n
+WHERE n.lease_until < clock_timestamp()
+   OR n.locked AND :may_judge
+      AND pg_postmaster_start_time() < clock_timestamp() - :grace * interval '1 second'
+      AND NOT EXISTS (SELECT FROM pg_locks AS l
+                      WHERE l.locktype = 'advisory' AND l.classid = :lock_class
+                        AND l.objid = n.no AND l.objsubid = 2 AND l.granted
+                        AND l.database = (SELECT oid FROM pg_database
+                                          WHERE datname = current_database()))
+ORDER BY n.no FOR UPDATE OF n SKIP LOCKED;
+
+-- name: run_alone
+UPDATE fastsched.nodes SET alone = :id::text::uuid WHERE no = :node;
+
+-- name: forget_node
+DELETE FROM fastsched.nodes WHERE no = :node;
+
+-- name: owned
+SELECT id::text, claim_no FROM fastsched.jobs WHERE state = 'claimed' AND node = :node;
+
+-- The job that was running alone: the crash is its own.
+-- name: charge
+UPDATE fastsched.jobs SET suspect = true, crashes = crashes + 1
+WHERE id = :id::text::uuid AND state = 'claimed' AND node = :node AND suspect
+RETURNING id::text, kind, queue, attempt, crashes;
+
+-- Jobs that may have been running when their process died, and none is known to have run alone:
+-- nobody is charged, and each runs alone the next time.
+-- name: suspect_all
+UPDATE fastsched.jobs SET suspect = true WHERE state = 'claimed' AND node = :node;
+
+-- name: bury_crashed
+UPDATE fastsched.jobs
+SET state = 'dead', node = NULL, ended_at = statement_timestamp(),
+    reason = 'crashed: its process died ' || crashes || ' times while it ran alone'
+WHERE id = :id::text::uuid AND state = 'claimed' AND node = :node;
+
+-- Everything that a node holds goes back, uncharged.
+-- name: release_all
+WITH held AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs WHERE state = 'claimed' AND node = :node ORDER BY id FOR UPDATE
+)
+UPDATE fastsched.jobs AS j
+SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
+                 WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
+    ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
+    node = NULL, attempt = j.attempt - 1
+FROM held WHERE j.id = held.id
+RETURNING j.state;
+
+-- name: schema_version
+SELECT max(version) FROM fastsched.schema;

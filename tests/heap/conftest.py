@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-HALVES = {"cython": "fastsched._heap", "python": "fastsched._heap_py"}
+from .halves import HALVES, load
 
 settings.register_profile(
     "heap",
@@ -25,16 +21,6 @@ settings.register_profile("heap-thorough", parent=settings.get_profile("heap"), 
 settings.load_profile(os.environ.get("FASTSCHED_HYPOTHESIS_PROFILE", "heap"))
 
 
-def load(half: str) -> ModuleType:
-    try:
-        return importlib.import_module(HALVES[half])
-    except ImportError as error:
-        text = f"the {half} half of the heap cannot be loaded: {error}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text)
-        pytest.skip(text)
-
-
 @pytest.fixture(params=HALVES)
 def half(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -43,7 +29,7 @@ def half(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def Heap(half: str) -> Any:  # noqa: N802
+def Heap(half: str) -> Any:
     return load(half).IndexedHeap
 
 

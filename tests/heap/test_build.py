@@ -39,8 +39,10 @@ def build(source, kind, **environment):
     out = source.parent / "out"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("FASTSCHED_")}
     result = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"]
-        + [f"--{kind}", "--outdir", out, source],
+        [
+            *(sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"),
+            *(f"--{kind}", "--outdir", out, source),
+        ],
         env={**inherited, **environment},
         capture_output=True,
         text=True,

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import load
+
+from .halves import load
 
 SHOW = "import fastsched.heap as h; print(h.IMPLEMENTATION, h.IndexedHeap.__module__, h.REASON)"
 # What a machine without the extension sees.
@@ -36,8 +37,8 @@ def test_the_compiled_half_is_the_first_choice(heap):
     assert result.stdout.startswith("cython fastsched._heap ")
 
 
-def test_python_can_be_forced(heap="python"):
-    result = python(SHOW, heap, "-Werror")
+def test_python_can_be_forced():
+    result = python(SHOW, "python", "-Werror")
     assert (result.stdout, result.stderr) == (
         "python fastsched._heap_py FASTSCHED_HEAP=python\n",
         "",

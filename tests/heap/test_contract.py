@@ -13,6 +13,7 @@ import uuid
 import pytest
 
 U = uuid.UUID(int=7)
+HUGE = pytest.param(10**5000, id="huge")  # more digits than repr() will write
 
 
 class Text(str):
@@ -114,9 +115,9 @@ def test_an_int_enum_is_a_priority_and_comes_back_as_an_int(Heap):
 
 
 def test_an_empty_heap_has_nothing_to_pop_or_peek(Heap):
-    with pytest.raises(IndexError, match="^pop from an empty heap$"):
+    with pytest.raises(IndexError, match=r"^pop from an empty heap$"):
         Heap().pop()
-    with pytest.raises(IndexError, match="^peek into an empty heap$"):
+    with pytest.raises(IndexError, match=r"^peek into an empty heap$"):
         Heap().peek()
 
 
@@ -218,7 +219,7 @@ def test_push_many_that_cannot_read_its_iterable_adds_nothing(Heap):
         raise OSError("gone")
 
     heap = Heap()
-    with pytest.raises(OSError, match="^gone$"):
+    with pytest.raises(OSError, match=r"^gone$"):
         heap.push_many(broken())
     with pytest.raises(TypeError):
         heap.push_many(5)
@@ -298,7 +299,7 @@ def test_clear_empties_the_heap_and_it_can_be_used_again(Heap):
 # -- what is refused -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("good", ["", "a", "\udc80", 0, -1, 2**64, 10**5000, U])
+@pytest.mark.parametrize("good", ["", "a", "\udc80", 0, -1, 2**64, HUGE, U])
 def test_a_str_an_int_or_a_uuid_is_an_id(Heap, good):
     heap = Heap()
     heap.push(good, None, 0, 0)
@@ -327,11 +328,11 @@ def test_an_equal_id_is_the_same_id(Heap):
         assert heap.remove(other)[0] is one
 
 
-@pytest.mark.parametrize("bad", [None, True, 1.0, b"a", (1,), [], Text("a"), Level.HIGH, object()])
+@pytest.mark.parametrize("bad", [None, True, 1.0, b"a", (), [], Text("a"), Level.HIGH, object()])
 def test_other_ids_are_refused_everywhere(Heap, bad):
     heap = Heap()
     heap.push(1, None, 0, 0)
-    text = f"^id must be a str, an int or a uuid.UUID, not {type(bad).__name__}$"
+    text = rf"^id must be a str, an int or a uuid.UUID, not {type(bad).__name__}"
     for call in (
         lambda: heap.push(bad, None, 0, 0),
         lambda: heap.push_many([(bad, None, 0, 0)]),
@@ -347,54 +348,54 @@ def test_other_ids_are_refused_everywhere(Heap, bad):
 @pytest.mark.parametrize("bad", [None, True, 1.0, "1"])
 def test_a_priority_is_an_int(Heap, bad):
     heap = Heap()
-    with pytest.raises(TypeError, match=f"^priority must be an int, not {type(bad).__name__}$"):
+    with pytest.raises(TypeError, match=rf"^priority must be an int, not {type(bad).__name__}$"):
         heap.push("a", None, bad, 0)
     assert len(heap) == 0
 
 
-@pytest.mark.parametrize("bad", [-32769, 32768, 2**63, -(2**70), 10**5000])
+@pytest.mark.parametrize("bad", [-32769, 32768, 2**63, -(2**70), HUGE])
 def test_a_priority_has_sixteen_bits(Heap, bad):
     heap = Heap()
-    with pytest.raises(ValueError, match="^priority must be from -32768 to 32767, not "):
+    with pytest.raises(ValueError, match=r"^priority must be from -32768 to 32767, not "):
         heap.push("a", None, bad, 0)
     heap.push("a", None, 0, 0)
-    with pytest.raises(ValueError, match="^priority must be from -32768 to 32767, not "):
+    with pytest.raises(ValueError, match=r"^priority must be from -32768 to 32767, not "):
         heap.update("a", priority=bad)
     assert heap.pop() == ("a", None, 0, 0.0)
 
 
 @pytest.mark.parametrize("bad", [None, True, "1", 1j])
 def test_a_due_time_is_a_number(Heap, bad):
-    with pytest.raises(TypeError, match="^due_at must be an int or a float, in seconds, not "):
+    with pytest.raises(TypeError, match=r"^due_at must be an int or a float, in seconds, not "):
         Heap().push("a", None, 0, bad)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_due_time_is_finite(Heap, bad):
     heap = Heap()
-    with pytest.raises(ValueError, match="^due_at must be a finite number of seconds, not "):
+    with pytest.raises(ValueError, match=r"^due_at must be a finite number of seconds, not "):
         heap.push("a", None, 0, bad)
     heap.push("a", None, 0, 0)
-    with pytest.raises(ValueError, match="^due_at must be a finite number of seconds, not "):
+    with pytest.raises(ValueError, match=r"^due_at must be a finite number of seconds, not "):
         heap.update("a", priority=5, due_at=bad)
     assert heap.pop() == ("a", None, 0, 0.0)
 
 
 def test_a_due_time_fits_a_float(Heap):
-    with pytest.raises(ValueError, match="^due_at is too large for a float: 1000"):
+    with pytest.raises(ValueError, match=r"^due_at is too large for a float: 1000"):
         Heap().push("a", None, 0, 10**400)
 
 
 def test_an_id_stands_once(Heap):
     heap = Heap()
     heap.push("a", 1, 2, 3)
-    with pytest.raises(ValueError, match="^an entry has the id 'a' already$"):
+    with pytest.raises(ValueError, match=r"^an entry has the id 'a' already$"):
         heap.push("a", 4, 5, 6)
     heap.check()
     assert heap.pop_many(9) == [("a", 1, 2, 3.0)]
 
 
-@pytest.mark.parametrize("missing", ["b", 5, U, 10**5000, "long" * 99])
+@pytest.mark.parametrize("missing", ["b", 5, U, HUGE, "long" * 99])
 def test_a_missing_id_is_a_key_error(Heap, missing):
     heap = Heap()
     for _ in range(2):  # an empty heap, then one that is not
@@ -403,7 +404,6 @@ def test_a_missing_id_is_a_key_error(Heap, missing):
                 call(missing)
             assert len(caught.value.args[0]) < 120
         assert missing not in heap
-        heap.push("a", None, 0, 0)
         heap.clear()
         heap.push("a", None, 0, 0)
 
@@ -411,7 +411,7 @@ def test_a_missing_id_is_a_key_error(Heap, missing):
 def test_a_heap_is_neither_copied_nor_pickled(Heap):
     heap = Heap()
     for call in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="^an IndexedHeap cannot be copied or pickled$"):
+        with pytest.raises(TypeError, match=r"^an IndexedHeap cannot be copied or pickled$"):
             call(heap)
 
 

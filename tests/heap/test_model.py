@@ -6,9 +6,17 @@ import uuid
 from typing import Any
 
 import pytest
-from conftest import HALVES, load
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from .halves import HALVES, load
 
 # Few ids and few keys, so that duplicates and ties are common.
 IDS = st.one_of(
@@ -138,7 +146,5 @@ class Model(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("half", HALVES)
 def test_the_heap_does_as_a_sorted_list_would(half: str) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
     load(half)
     run_state_machine_as_test(type("Model", (Model,), {"half": half}))

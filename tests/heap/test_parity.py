@@ -19,6 +19,25 @@ COUNTS = [0, 1, 2, 5, 10**30]
 ODD_COUNTS = [-1, None, True, 1.5]
 
 
+# The methods to call, and how often of a hundred.
+CALLS = {
+    "push": 30,
+    "push_many": 10,
+    "pop": 12,
+    "peek": 5,
+    "pop_many": 3,
+    "pop_due": 5,
+    "remove": 12,
+    "update": 14,
+    "__contains__": 5,
+    "__len__": 1,
+    "__repr__": 1,
+    "clear": 0.1,
+    "check": 1,
+    "__reduce__": 0.5,
+}
+
+
 def call_of(rng):
     """A random call: a method's name, its arguments and its keywords."""
 
@@ -29,11 +48,7 @@ def call_of(rng):
         new = (one(IDS, ODD_IDS), rng.random(), one(PRIORITIES, ODD_PRIORITIES))
         return (*new, one(TIMES, ODD_TIMES)) if rng.random() < 0.98 else new
 
-    name = rng.choices(
-        ["push", "push_many", "pop", "peek", "pop_many", "pop_due", "remove", "update"]
-        + ["__contains__", "__len__", "__repr__", "clear", "check", "__reduce__"],
-        [20, 5, 8, 4, 2, 3, 8, 8, 3, 1, 1, 0.1, 1, 0.5],
-    )[0]
+    name = rng.choices(list(CALLS), CALLS.values())[0]
     if name == "push":
         arguments = entry()
         return name, arguments, {}

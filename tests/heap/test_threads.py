@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -54,21 +55,17 @@ def test_what_goes_in_comes_out_once(Heap, order):
         for n in range(ROUNDS):
             mine = uuid.UUID(int=me * ROUNDS + n)
             heap.push(mine, n, n % 7, n)
-            heap.push_many([((me, n, k).__repr__(), k, n % 5, -n) for k in range(3)])
+            heap.push_many([(f"{me} {n} {k}", k, n % 5, -n) for k in range(3)])
             pushed[me] += 4
-            try:
+            with contextlib.suppress(KeyError):  # another thread may have it
                 heap.update(mine, priority=9)
                 if n % 3 == 0:
                     taken[me].append(heap.remove(mine))
-            except KeyError:
-                pass  # another thread has it
             taken[me].extend(heap.pop_many(2))
             if order == "due":
                 taken[me].extend(heap.pop_due(0, 1))
-            try:
+            with contextlib.suppress(IndexError):
                 taken[me].append(heap.pop())
-            except IndexError:
-                pass
 
     run(work)
     heap.check()
@@ -84,11 +81,9 @@ def test_an_id_that_all_push_goes_in_once(Heap):
 
     def work(me):
         for n in range(ROUNDS):
-            try:
+            with contextlib.suppress(ValueError):
                 heap.push(n, me, 0, 0)
                 won[me] += 1
-            except ValueError:
-                pass
 
     run(work)
     heap.check()
@@ -102,7 +97,7 @@ def test_a_batch_is_seen_whole_or_not_at_all(Heap):
 
     def work(me):
         for n in range(ROUNDS):
-            heap.push_many([((me, n, k).__repr__(), None, 0, 0) for k in range(8)])
+            heap.push_many([(f"{me} {n} {k}", None, 0, 0) for k in range(8)])
             sizes.add(len(heap) % 8)
 
     run(work)
@@ -132,7 +127,7 @@ def test_the_compiled_heap_may_be_entered_again_from_a_finalizer(both):
     try:
         for n in range(2000):
             heap.push(n, Meddler(heap, n), 0, n)
-            heap.push_many([((n, k).__repr__(), Meddler(heap, n + k / 4), 0, n) for k in (1, 2)])
+            heap.push_many([(f"{n} {k}", Meddler(heap, n + k / 4), 0, n) for k in (1, 2)])
             if n in heap:
                 heap.update(n, priority=3, item=None)
             heap.pop_many(2)

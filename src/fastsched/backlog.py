@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from fastsched.clock import Clock
 from fastsched.heap import IndexedHeap
-from fastsched.job import MIN_PRIORITY, ClaimedJob
+from fastsched.job import ClaimedJob
 
 SUSPECT_PATIENCE = 5.0
 """Seconds for which new starts are held back while a suspect waits for the others to finish."""
@@ -31,6 +31,7 @@ class Backlog:
         self._timers = IndexedHeap[ClaimedJob]("due")
         self._ready = IndexedHeap[ClaimedJob]("ready")
         self._suspects = IndexedHeap[ClaimedJob]("ready")
+        self._priorities: dict[int, int] = {}  # how many are ready, by priority
         self._sleepers = 0
         self._watched = False  # whether a sleeper watches the next timer
         self._running = 0
@@ -52,10 +53,10 @@ class Backlog:
         """Jobs ever taken."""
         return self._started
 
-    def hottest(self) -> int:
-        """The highest priority that is ready; `MIN_PRIORITY` if none is."""
+    def coldest(self) -> int | None:
+        """The lowest priority that is ready; None if nothing is. O(number of priorities)."""
         with self._changed:
-            return self._ready.peek()[2] if len(self._ready) else MIN_PRIORITY
+            return min(self._priorities, default=None)
 
     def add(self, jobs: Iterable[ClaimedJob]) -> None:
         """Take jobs in, due or not. O(log n) each."""
@@ -71,6 +72,7 @@ class Backlog:
                     self._suspects.push(*entry)
                 else:
                     ready.append(entry)
+                    self._count(job.priority, 1)
             if ready:
                 self._ready.push_many(ready)
             if later:
@@ -118,8 +120,21 @@ class Backlog:
         with self._changed:
             for heap in (self._ready, self._timers, self._suspects):
                 if job_id in heap:
-                    return heap.remove(job_id)[1]
+                    job = heap.remove(job_id)[1]
+                    if heap is self._ready:
+                        self._count(job.priority, -1)
+                    return job
         return None
+
+    def take_colder(self, priority: int) -> list[ClaimedJob]:
+        """Take out what is ready with a lower priority."""
+        with self._changed:
+            entries = self._ready.pop_many(len(self._ready))
+            self._ready.push_many([entry for entry in entries if entry[2] >= priority])
+            colder = [entry[1] for entry in entries if entry[2] < priority]
+            for job in colder:
+                self._count(job.priority, -1)
+            return colder
 
     def close(self) -> list[ClaimedJob]:
         """Let every waiting worker go; the jobs that were left."""
@@ -137,15 +152,26 @@ class Backlog:
         left = []
         for heap in (self._suspects, self._ready, self._timers):
             left += [entry[1] for entry in heap.pop_many(len(heap))]
+        self._priorities.clear()
         return left
+
+    def _count(self, priority: int, by: int) -> None:
+        count = self._priorities.get(priority, 0) + by
+        if count:
+            self._priorities[priority] = count
+        else:
+            del self._priorities[priority]
 
     def _move_due(self) -> None:
         if not len(self._timers):
             return
         due = self._timers.pop_due(self._clock.now(), _TIMERS_AT_ONCE)
         for entry in due:
-            heap = self._suspects if entry[1].suspect else self._ready
-            heap.push(*entry)
+            if entry[1].suspect:
+                self._suspects.push(*entry)
+            else:
+                self._ready.push(*entry)
+                self._count(entry[2], 1)
 
     def _pop(self) -> ClaimedJob | None:
         if self._alone:
@@ -157,7 +183,11 @@ class Backlog:
                 return self._suspects.pop()[1]
             if self._holds_back():
                 return None
-        return self._ready.pop()[1] if len(self._ready) else None
+        if not len(self._ready):
+            return None
+        job = self._ready.pop()[1]
+        self._count(job.priority, -1)
+        return job
 
     def _holds_back(self) -> bool:
         """Whether new starts wait, so that the running jobs finish and a suspect gets its turn."""
@@ -184,7 +214,7 @@ class Backlog:
         waits = []
         if len(self._timers):
             waits.append(self._timers.peek()[3] - self._clock.now())
-        if len(self._suspects) and len(self._ready):
+        if len(self._suspects) and len(self._ready) and not self._alone:
             end = self._hold_from + SUSPECT_PATIENCE
             waits.append(max(end - self._clock.monotonic(), 0.001))
         return min(waits, default=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fastsched.ids import new_id
+
+_log = logging.getLogger("fastsched.bus")
 
 
 class Hint(IntFlag):
@@ -35,6 +39,19 @@ class Bus(Protocol):
 
     def close(self) -> None:
         """Stop receiving; may be called twice."""
+
+
+class NoBus:
+    """No bus: every process looks at the store once a second."""
+
+    def publish(self, hint: Hint) -> None:
+        pass
+
+    def subscribe(self, receive: Callable[[Hint], None]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class PipeBus:
@@ -62,9 +79,9 @@ class PipeBus:
     def _send(self, path: Path, hint: Hint) -> None:
         try:
             pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # ENXIO: no reader, its process is gone
-            with contextlib.suppress(OSError):
-                path.unlink()
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no reader: its process is gone
+                path.unlink(missing_ok=True)
             return
         try:
             os.write(pipe, bytes([hint]))
@@ -92,7 +109,10 @@ class PipeBus:
                 if byte == 0:
                     return
                 gathered |= byte
-            receive(Hint(gathered))
+            try:
+                receive(Hint(gathered))
+            except Exception:
+                _log.exception("after a hint; the next one is awaited")
 
     def close(self) -> None:
         reader, self._reader = self._reader, None

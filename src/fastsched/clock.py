@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -41,6 +42,34 @@ class SystemClock:
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         condition.wait(None if seconds is None else min(max(seconds, 0.0), MAX_WAIT))
+
+
+class RemoteClock(SystemClock):
+    """Store time of a server elsewhere, told by readings and carried on by the monotonic clock.
+
+    A reading is already a little old when it arrives, so the time told here is late by as much, and
+    never early. The freshest of the last readings counts.
+    """
+
+    def __init__(self) -> None:
+        self._offsets: deque[float] = deque([time.time() - time.monotonic()], maxlen=1)
+
+    def read(self, store_time: float) -> None:
+        """The server said that it was `store_time`."""
+        if self._offsets.maxlen == 1:
+            self._offsets = deque(maxlen=10)
+        self._offsets.append(store_time - time.monotonic())
+
+    def now(self) -> float:
+        return max(self._offsets) + time.monotonic()
+
+
+def boot_seconds() -> float:
+    """Seconds on a clock that also counts while the machine sleeps, for leases."""
+    return time.clock_gettime(_BOOT) if _BOOT is not None else time.monotonic()
+
+
+_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def epoch_ns() -> int:

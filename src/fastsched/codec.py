@@ -1,12 +1,14 @@
 """Arguments to bytes and back: JSON by orjson, and nothing that would come back changed.
 
 orjson alone is too obliging: it writes NaN as null, a tuple as a list, a UUID or a datetime as a
-string. So the encoded bytes are read back once and compared; what differs is refused with the path
-of the value.
+string, an enum as its value. So the encoded bytes are read back once and compared; what differs is
+refused with the path of the value.
 """
 
 from __future__ import annotations
 
+import enum
+import marshal
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,8 +21,10 @@ MAX_PAYLOAD = 1 << 20
 """Largest encoded payload, bytes."""
 
 _STRICT = (
-    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-)  # both are then refused instead of turned into other types
+    orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)  # all are then refused instead of turned into other types
 
 
 def encode(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
@@ -40,8 +44,9 @@ def encode(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
             path="args",
         )
     try:
+        marshal.dumps(call, 2)  # takes exact types only: not an enum that equals its value
         same = orjson.loads(payload) == call
-    except orjson.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # orjson.JSONDecodeError is a ValueError
         raise _refusal(call, str(error)) from None
     if not same:
         raise _refusal(call, "it would come back changed")
@@ -77,11 +82,15 @@ def _find(value: Any, path: str, depth: int) -> tuple[str, str] | None:
     kind = type(value)
     if value is None or kind is bool:
         return None
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return path, f"the integer {value:.3e} needs more than 64 bits; pass it as a string"
-    if isinstance(value, float) and not math.isfinite(value):
+    if kind is int:
+        if -(2**63) <= value < 2**64:
+            return None
+        return path, "the integer needs more than 64 bits; pass it as a string"
+    if kind is float:
+        if math.isfinite(value):
+            return None
         return path, f"{value} is not a JSON number; pass None or a string"
-    if isinstance(value, str):
+    if kind is str:
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -91,15 +100,13 @@ def _find(value: Any, path: str, depth: int) -> tuple[str, str] | None:
         steps = ((f"{path}[{i}]", item) for i, item in enumerate(value))
     elif kind is dict:
         for key in value:
-            if not isinstance(key, str):
+            if type(key) is not str:
                 return path, f"the key {key!r} is {type(key).__name__}; JSON keys are str"
             if _find(key, path, depth) is not None:
                 return path, "a key holds a lone surrogate; it is not valid Unicode"
         steps = ((f"{path}.{key}", item) for key, item in value.items())
     elif kind is tuple:
         return path, "a tuple would come back as a list; pass a list"
-    elif kind in (int, float):
-        return None
     else:
         return path, f"{kind.__qualname__} would not come back as itself; {_advice(value)}"
     for step, item in steps:
@@ -110,6 +117,8 @@ def _find(value: Any, path: str, depth: int) -> tuple[str, str] | None:
 
 
 def _advice(value: Any) -> str:
+    if isinstance(value, enum.Enum):
+        return "pass its value"
     if hasattr(value, "isoformat"):
         return "pass value.isoformat() and parse it in the handler"
     if hasattr(value, "__dataclass_fields__"):

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 
 from fastsched.bus import Hint
-from fastsched.clock import Clock
 from fastsched.executor import Run
 from fastsched.handler import Handler
 from fastsched.job import NewJob, State
@@ -28,21 +27,20 @@ class Engine:
         store: Store,
         report: Report,
         handlers: dict[str, Handler],
-        clock: Clock,
         settings: Settings,
     ) -> None:
         self.store = store
         self.settings = settings
-        self.waiters = Waiters(clock)
+        self.waiters = Waiters(store.clock)
         self.node: Node | None = None
         self._report = report
         self._handlers = handlers
-        self._clock = clock
+        self._clock = store.clock
         self._bus = store.bus()
         self._listening = False
         self._closed = False
         self._lock = threading.RLock()
-        self.writer = Writer(store, clock, on_flushed=self._flushed)
+        self.writer = Writer(store, store.clock, on_flushed=self._flushed)
 
     # Life ----------------------------------------------------------------------------------------
 
@@ -72,16 +70,24 @@ class Engine:
                 self.node = None
                 raise
 
-    def close(self, grace: float | None = None) -> None:
-        """Stop the node, write what is left, let go of the store."""
+    def stop(self, grace: float | None = None) -> None:
+        """Stop the node, for good; what still uses this engine may go on writing."""
         with self._lock:
             self._closed = True
-        if self.node is not None:
-            self.node.stop(grace)
-            self._report.dispatched += self.node.backlog.started
-            self.node = None
-        self.writer.stop()
-        self.store.close()
+        node = self.node
+        if node is not None:
+            try:
+                node.stop(grace)
+            finally:
+                self._report.dispatched += node.backlog.started
+                self.node = None
+
+    def close(self) -> None:
+        """Write what is left, let go of the store."""
+        try:
+            self.writer.stop()
+        finally:
+            self.store.close()
 
     def listen(self) -> None:
         """Receive the hints of other processes from now on."""
@@ -135,10 +141,10 @@ class Engine:
 
     def _flushed(self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]) -> None:
         """In the writer's thread, after every commit."""
+        self._report.flushed(flush, flushed, ends)  # first: what is not held any more is counted
         node = self.node
         if node is not None:
             node.flushed(flush, flushed, ends)
-        self._report.flushed(flush, flushed, ends)
         hint = Hint(0)
         if ends:
             self.waiters.tell()

@@ -38,6 +38,10 @@ class SchedulerStopped(FastschedError, RuntimeError):
     """The scheduler was stopped while this call was waiting; nothing of it was done."""
 
 
+class CommitUnknown(StoreError):
+    """The store broke off in a commit, and could not be asked afterwards whether it took place."""
+
+
 class EnqueueUnknown(StoreError):
     """The store broke off before it said whether the job was taken.
 
@@ -45,12 +49,15 @@ class EnqueueUnknown(StoreError):
     no-op.
     """
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_ids: tuple[str, ...]) -> None:
+        first, others = job_ids[0], len(job_ids) - 1
         super().__init__(
-            f"the store did not say whether job {job_id} was taken; "
-            f"enqueue again with options(id={job_id!r}), which cannot make it run twice"
+            f"the store did not say whether job {first} was taken"
+            + (f" ({others} more with it); " if others else "; ")
+            + f"enqueue again with options(id={first!r}), which cannot make it run twice"
         )
-        self.job_id = job_id
+        self.job_id = first
+        self.job_ids = job_ids
 
 
 class JobInterrupt(BaseException):

@@ -31,8 +31,8 @@ class Run:
         self.claim = Claim(job.id, node, job.claim_no)
         self.context = JobContext(job, node, clock)
         self.thread = threading.get_ident()
-        self.duration = 0.0
-        """Seconds, once it has ended."""
+        self.duration: float | None = None
+        """Seconds, once it has ended; None if it never started."""
         self._armed: Armed | None = None
         self._unsettled = [True]
 
@@ -42,6 +42,7 @@ class Run:
             self._unsettled.pop()
         except IndexError:
             return False
+        self.duration = self.context.elapsed
         return True
 
     def ask_to_stop(self, interrupt: type[JobInterrupt]) -> None:
@@ -97,11 +98,12 @@ class Executor:
             return self.judge(job, error)
         match value:
             case Snooze(delay, reason):
-                return Snooze(clamp(delay), reason)
-            case Cancel():
-                return value
+                return Snooze(clamp(delay), reason and _clean(reason, _MAX_MESSAGE))
+            case Cancel(reason):
+                return Cancel(reason and _clean(reason, _MAX_MESSAGE))
             case Retry(delay, reason):
-                failure = Failure("Retry", reason or "the handler asked for a retry")
+                reason = _clean(reason or "the handler asked for a retry", _MAX_MESSAGE)
+                failure = Failure("Retry", reason)
                 return _retry(handler, job, None, failure, delay)
         return DONE
 
@@ -111,7 +113,8 @@ class Executor:
         failure = describe(error)
         if isinstance(error, JobTimeout):
             failure = Failure("JobTimeout", f"ran longer than {job.timeout} s", failure.traceback)
-        elif isinstance(error, handler.give_up_on) or not isinstance(error, handler.retry_on):
+        worth_it = isinstance(error, (JobTimeout, *handler.retry_on))
+        if isinstance(error, handler.give_up_on) or not worth_it:
             return Dead(f"{failure.type} is not retried", failure)
         return _retry(handler, job, error, failure, None)
 
@@ -128,10 +131,11 @@ def _retry(
     if delay is None:
         try:
             delay = handler.backoff(job.attempt, error)
-        except Exception as fault:
+            if delay is None:
+                return Dead("the backoff gave up", failure)
+            delay = clamp(delay)
+        except BaseException as fault:
             return Dead(f"the backoff of {job.kind} failed: {describe(fault)}", failure)
-    if delay is None:
-        return Dead("the backoff gave up", failure)
     return Retry(clamp(delay), str(failure), failure)
 
 
@@ -139,14 +143,14 @@ def describe(error: BaseException) -> Failure:
     """An exception as text that any store can hold, without the frames of this module."""
     try:
         message = str(error)
-    except Exception:
+    except BaseException:
         message = "(its text cannot be read)"
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     try:
         lines = traceback.format_exception(type(error), error, trace)
-    except Exception:
+    except BaseException:
         lines = ["(its traceback cannot be read)"]
     return Failure(
         type=_clean(type(error).__qualname__, _MAX_MESSAGE),

@@ -84,6 +84,7 @@ class JobFunction(Generic[P, E, R]):
     """A registered function: call it as ever, or `enqueue` the call."""
 
     def __init__(self, function: Callable[P, R], handler: Handler, scheduler: Producer) -> None:
+        update_wrapper(self, function)  # first: it copies the attributes of the function
         self._function = function
         self._scheduler = scheduler
         self.handler = handler
@@ -95,7 +96,6 @@ class JobFunction(Generic[P, E, R]):
             "max_attempts": handler.max_attempts,
         }
         self._plain = JobOptions[E](self, CallCheck(handler), defaults, None)
-        update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now; nothing is enqueued."""

@@ -46,7 +46,15 @@ def make_handler(function: Callable[..., Any], options: dict[str, Any]) -> Handl
         raise ConfigurationError(
             f"unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}"
         )
+    if not isinstance(getattr(function, "__qualname__", None), str):
+        raise ConfigurationError(f"{function!r} has no name of its own; wrap it in a def")
     kind = options.get("kind")
+    fields = checked({name: given for name, given in options.items() if name in _FIELDS})
+    if "deadline_at" in fields:
+        raise ConfigurationError(
+            "deadline: wanted seconds after due; a point in time belongs to one job: "
+            "function.options(deadline=...)"
+        )
     return Handler(
         kind=named("kind", kind_of(function) if kind is None else kind),
         function=function,
@@ -54,7 +62,7 @@ def make_handler(function: Callable[..., Any], options: dict[str, Any]) -> Handl
         backoff=_backoff(options.get("backoff")),
         retry_on=_errors("retry_on", options.get("retry_on", Exception)),
         give_up_on=_errors("give_up_on", options.get("give_up_on", ())),
-        **checked({name: given for name, given in options.items() if name in _FIELDS}),
+        **fields,
     )
 
 
@@ -107,6 +115,11 @@ def wants_context(function: Callable[..., Any]) -> bool:
         raise ConfigurationError(
             f"{name} is an async function; a handler is a plain function "
             "(call asyncio.run(...) inside it)"
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"{name} is a generator: calling it would run nothing of it; "
+            "a handler is a plain function"
         )
     try:
         hints = typing.get_type_hints(function)

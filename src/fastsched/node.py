@@ -19,16 +19,23 @@ from fastsched.executor import Executor, Run
 from fastsched.handler import Handler
 from fastsched.ids import new_id
 from fastsched.job import MAX_PRIORITY, MIN_PRIORITY, ClaimedJob, NewJob
-from fastsched.outcomes import RELEASE, Cancel, Outcome
+from fastsched.outcomes import RELEASE, Cancel, Outcome, Retry, Snooze
 from fastsched.pool import Pool
 from fastsched.report import Report
-from fastsched.stores.base import ClaimRequest, Flush, Flushed, NodeInfo, Presence, Store
+from fastsched.stores.base import (
+    HORIZON,
+    ClaimRequest,
+    Flush,
+    Flushed,
+    NodeInfo,
+    Presence,
+    Rescued,
+    Store,
+)
 from fastsched.writer import Writer
 
 _log = logging.getLogger("fastsched.node")
 
-HORIZON = 1.0
-"""Seconds ahead for which jobs are claimed, so that they start on time."""
 TICK = 1.0
 """Seconds between looks at the other nodes."""
 MAX_CRASHES = 3
@@ -39,6 +46,7 @@ MOST_HELD = 4_096
 CHORES_EVERY = 30.0
 """Seconds between expiring, pruning and reconciling."""
 PRUNE_AT_ONCE = 1_000
+_COMES_BACK = {Retry, Snooze}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,19 +166,22 @@ class Node:
     # Claiming, in the writer's thread ------------------------------------------------------------
 
     def _claim_request(self, jobs: Sequence[NewJob], ends: int) -> ClaimRequest | None:
+        hinted = self._hint != self._asked
         if jobs:
             self._hint = next(self._hints)
         if self._hint == self._drained or not self._handlers:
             return None
-        news, self._asked = self._hint != self._asked, self._hint
+        self._asked = self._hint
         held = len(self._held) - ends
         most = self._pace.most()
         if held < self.settings.workers or held * 2 <= most:
             return self._claim(most - held, MIN_PRIORITY)
-        if news:  # something hotter than what waits here may have come
-            hottest = self.backlog.hottest()
-            if hottest < MAX_PRIORITY and (not jobs or max(j.priority for j in jobs) > hottest):
-                return self._claim(self.settings.workers, hottest + 1)
+        if hinted or jobs:  # something hotter than what waits here may have come
+            coldest = self.backlog.coldest()
+            if coldest is not None and coldest < MAX_PRIORITY:
+                hottest = max((job.priority for job in jobs), default=MIN_PRIORITY)
+                if hinted or hottest > coldest:
+                    return self._claim(self.settings.workers, coldest + 1)
         return None
 
     def _claim(self, limit: int, min_priority: int) -> ClaimRequest:
@@ -188,6 +199,8 @@ class Node:
         for run, _ in ends:
             self._held.pop(run.job.id, None)
         self._pace.ended(len(ends))
+        if flush.claim is None and any(type(o) in _COMES_BACK for _, o in ends):
+            self.hint()
         if flush.claim is not None and flush.claim.node == self.id:
             self._adopt(flush.claim, flushed)
 
@@ -201,7 +214,15 @@ class Node:
                 self._drained = self._asked
             elif not flushed.claimed:
                 self._writer.poke()
+        elif flushed.claimed:
+            self._make_way(flushed)
         self._look_at(flushed.next_due)
+
+    def _make_way(self, flushed: Flushed) -> None:
+        """Hotter jobs were claimed: give back colder ones if more of that heat may be left."""
+        if not flushed.drained or len(self._held) > 2 * self._pace.most():
+            for job in self.backlog.take_colder(min(job.priority for job in flushed.claimed)):
+                self._writer.end(self._unstarted(job), RELEASE)
 
     # Hints, from any thread ----------------------------------------------------------------------
 
@@ -293,16 +314,15 @@ class Node:
         self.cancel(tended.cancel)
         if tended.dead_nodes:
             self._rescue()
+        if tended.doubt:
+            self._reconcile()
         if tended.news:
             self.hint()
 
     def _chores(self) -> None:
         settings = self.settings
-        expired = self._writer.call(lambda store: store.expire(PRUNE_AT_ONCE))
-        self._report.ended_unrun(Transition.EXPIRED, expired, "deadline passed")
-        released = self._writer.call(lambda store: store.reconcile(self.id, frozenset(self._held)))
-        if released:
-            _log.warning("gave back %d jobs that this node held without knowing", released)
+        self._writer.call(self._expire)
+        self._reconcile()
         while not self._stopping:
             gone = self._writer.call(
                 lambda store: store.prune(
@@ -315,13 +335,30 @@ class Node:
             if gone < PRUNE_AT_ONCE:
                 break
 
+    def _expire(self, store: Store) -> None:
+        """In the writer's thread, as all that counts."""
+        expired = store.expire(PRUNE_AT_ONCE)
+        self._report.ended_unrun(Transition.EXPIRED, expired, "deadline passed")
+
+    def _reconcile(self) -> None:
+        """Give back what the store counts as this node's and this node does not know."""
+        released = self._writer.call(lambda store: store.reconcile(self.id, frozenset(self._held)))
+        if released:
+            _log.warning("gave back %d jobs that this node held without knowing", released)
+            self.hint()
+
     def _rescue(self) -> None:
-        rescued = self._writer.call(lambda store: store.rescue(MAX_CRASHES))
+        rescued = self._writer.call(self._rescue_in)
         if not rescued.nodes:
             return
         _log.warning("rescued %d jobs of %d dead nodes", rescued.released, len(rescued.nodes))
-        self._report.rescued(rescued)
         self.hint()
+
+    def _rescue_in(self, store: Store) -> Rescued:
+        """In the writer's thread, as all that counts."""
+        rescued = store.rescue(MAX_CRASHES)
+        self._report.rescued(rescued)
+        return rescued
 
     def _lose_place(self) -> None:
         """Others count this node as dead and have taken its jobs: drop them, start anew."""

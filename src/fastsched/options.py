@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -25,7 +24,7 @@ def seconds(name: str, given: Seconds, *, least: float = 0.0) -> float:
         raise ConfigurationError(
             f"{name}={given!r}: wanted seconds or a timedelta, not {type(given).__name__}"
         )
-    if not math.isfinite(given) or given < least or given > _LATEST:
+    if not least <= given <= _LATEST:  # NaN is not, either
         raise ConfigurationError(f"{name}={given!r}: wanted a number of seconds from {least:g} up")
     return float(given)
 

@@ -26,6 +26,11 @@ class Retry:
     reason: str | None = None
     failure: Failure | None = None
 
+    def __post_init__(self) -> None:
+        if self.delay is not None:
+            _check_delay(self, self.delay)
+        _check_reason(self, self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Dead:
@@ -42,12 +47,19 @@ class Snooze:
     delay: float
     reason: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_delay(self, self.delay)
+        _check_reason(self, self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop for good: the job is not wanted any more."""
 
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_reason(self, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,20 @@ class Release:
 
 
 Outcome = Done | Retry | Dead | Snooze | Cancel | Expire | Release
+
+
+def _check_delay(outcome: Retry | Snooze, given: object) -> None:
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(
+            f"{type(outcome).__name__}(delay={given!r}): wanted seconds as a number; "
+            "a timedelta has total_seconds()"
+        )
+
+
+def _check_reason(outcome: Retry | Snooze | Cancel, given: object) -> None:
+    if not (given is None or isinstance(given, str)):
+        raise TypeError(f"{type(outcome).__name__}(reason={given!r}): wanted a str")
+
 
 DONE = Done()
 EXPIRE = Expire()

@@ -28,9 +28,8 @@ class Report:
     def flushed(self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]) -> None:
         """A flush was committed."""
         if flush.jobs:
-            accepted = len(flush.jobs) - len(flushed.known)
-            self.counts["scheduled"] += accepted
-            self.scheduled.count(accepted)
+            self.counts["scheduled"] += flushed.accepted
+            self.scheduled.count(flushed.accepted)
         if flush.jobs or ends:
             self.counts["flushes"] += 1
         if ends:

@@ -42,7 +42,7 @@ def exponential(
     """
     _positive("base", base)
     _positive("cap", cap)
-    if not (math.isfinite(factor) and factor >= 1):
+    if not 1 <= factor < math.inf:
         raise ConfigurationError(f"factor={factor!r}: wanted a number of at least 1")
     if not 0 <= jitter <= 1:
         raise ConfigurationError(f"jitter={jitter!r}: wanted a number from 0 to 1")
@@ -52,7 +52,7 @@ def exponential(
         try:
             full = min(base * factor ** max(attempt - 1, 0), ceiling)
         except OverflowError:
-            full = ceiling
+            full = ceiling if base else 0.0
         return full * (1 - jitter * random.random())  # noqa: S311 - spreads, hides nothing
 
     return delay
@@ -60,9 +60,9 @@ def exponential(
 
 def clamp(seconds: float) -> float:
     """A delay that the store can take: 0 to `MAX_DELAY`; not-a-number becomes `MAX_DELAY`."""
-    return min(max(seconds, 0.0), MAX_DELAY) if seconds == seconds else MAX_DELAY
+    return float(min(max(seconds, 0.0), MAX_DELAY)) if seconds == seconds else MAX_DELAY
 
 
 def _positive(name: str, seconds: float) -> None:
-    if not (isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds >= 0):
+    if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
         raise ConfigurationError(f"{name}={seconds!r}: wanted a number of seconds, 0 or more")

@@ -115,7 +115,7 @@ class Scheduler:
             if queues is not None:
                 self._settings = replace(self._settings, queues=named_all("queues", queues))
             if store_url is not None:
-                make_store(store_url, self._clock, keep_done=False)  # refuses a bad URL
+                make_store(store_url, keep_done=False)  # refuses a bad URL
                 self.store_url = store_url
 
     # Registering ---------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Scheduler:
         """Add a handler; `ConfigurationError` if its kind is taken by another function."""
         handler = make_handler(function, options)
         taken = self._handlers.get(handler.kind)
-        if taken is not None and taken.function.__qualname__ != function.__qualname__:
+        if taken is not None and _name(taken.function) != _name(function):
             raise ConfigurationError(
                 f"kind {handler.kind!r} is {taken.function.__qualname__} already; "
                 "give one of them another: @scheduler.job(kind='...')"
@@ -192,13 +192,21 @@ class Scheduler:
         Jobs still running then are asked to stop, and run again elsewhere or later, the attempt
         not charged. May be called twice.
         """
-        with self._lock:
-            engine, self._engine = self._engine, None
-            if engine is not None:
+        grace = None if grace is None else seconds("grace", grace)
+        engine = self._engine
+        if engine is None:
+            return
+        try:
+            with self._lock:
                 self._closing = engine
-                engine.close(None if grace is None else seconds("grace", grace))
+                engine.stop(grace)  # jobs that still run may enqueue others
+        finally:
+            self._events.close()  # not under the lock: hooks may enqueue, or stop
+            with self._lock:
                 self._closing = None
-                self._events.close()
+                if self._engine is engine:
+                    self._engine = None
+                    engine.close()
 
     def hurry(self) -> None:
         """End the grace of a `stop` that another thread waits in."""
@@ -228,7 +236,6 @@ class Scheduler:
                     store=self._new_store(),
                     report=self._report,
                     handlers=self._handlers,
-                    clock=self._clock,
                     settings=self._settings,
                 )
                 engine.open()
@@ -236,7 +243,7 @@ class Scheduler:
             return self._engine
 
     def _new_store(self) -> Any:
-        return make_store(self.store_url, self._clock, keep_done=self._settings.keep_done > 0)
+        return make_store(self.store_url, keep_done=self._settings.keep_done > 0)
 
     def _forsake(self) -> None:
         """In the child of a fork: the engine, its threads and locks are the parent's."""
@@ -251,12 +258,14 @@ class Scheduler:
 
     def enqueue(self, job: NewJob) -> JobHandle:
         """Store one job made by ``function.job(...)``; returns once it is committed."""
+        _check_jobs((job,))
         self._open().insert((job,))
         return JobHandle(job.id, self)
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[JobHandle]:
         """Store many jobs in one transaction: all of them, or none and an error."""
         batch = list(jobs)
+        _check_jobs(batch)
         if batch:
             self._open().insert(batch)
         return [JobHandle(job.id, self) for job in batch]
@@ -273,6 +282,7 @@ class Scheduler:
 
     def state(self, job_id: str) -> State:
         """The state of a job accepted before; absent means done."""
+        job_id = check_id(job_id)
         return self._open().store.states_of([job_id]).get(job_id, State.DONE)
 
     def jobs(
@@ -302,6 +312,7 @@ class Scheduler:
 
     def wait(self, job_id: str, timeout: float | None = None) -> State:
         """Wait until a job has ended, here or elsewhere; the state in which it did."""
+        job_id = check_id(job_id)
         engine = self._open()
         engine.listen()
         ended: list[State] = []
@@ -339,19 +350,21 @@ class Scheduler:
 
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job that has not started; ask one that runs to stop."""
+        job_id = check_id(job_id)
         return self._open().cancel([job_id])[job_id]
 
     def requeue(self, *job_ids: str) -> list[str]:
         """Dead letters back to ready, with all their attempts again; the ids that were dead."""
-        return self._open().make_ready("requeue", job_ids)
+        return self._open().make_ready("requeue", [check_id(i) for i in job_ids])
 
     def run_now(self, *job_ids: str) -> list[str]:
         """Scheduled jobs, and those waiting for a retry, due at once; the ids that were."""
-        return self._open().make_ready("run_now", job_ids)
+        return self._open().make_ready("run_now", [check_id(i) for i in job_ids])
 
     def discard(self, *job_ids: str) -> list[str]:
         """Delete dead letters; the ids that were dead."""
-        discarded: list[str] = self._open().writer.call(lambda store: store.discard(job_ids))
+        ids = [check_id(i) for i in job_ids]
+        discarded: list[str] = self._open().writer.call(lambda store: store.discard(ids))
         return discarded
 
     # Hooks ---------------------------------------------------------------------------------------
@@ -391,6 +404,18 @@ class Scheduler:
         """What the store holds, and its totals since it was made. Cost: a scan of small indexes."""
         store = self._open().store
         return StoreStats.of(store.counts(), store.nodes(), self._clock.now())
+
+
+def _name(function: Callable[..., Any]) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
+def _check_jobs(jobs: Sequence[NewJob]) -> None:
+    for job in jobs:
+        if not isinstance(job, NewJob):
+            raise TypeError(
+                f"cannot enqueue {type(job).__name__}; wanted a job made by function.job(...)"
+            )
 
 
 def _forsake_all() -> None:

@@ -12,7 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastsched.clock import Clock
-from fastsched.errors import SchedulerStopped, StoreError, StoreUnavailable
+from fastsched.errors import (
+    CommitUnknown,
+    EnqueueUnknown,
+    SchedulerStopped,
+    StoreUnavailable,
+)
 from fastsched.executor import Run
 from fastsched.job import NewJob
 from fastsched.outcomes import Outcome
@@ -153,10 +158,17 @@ class Writer:
                 ends, self._ends = self._ends, []
                 self._poked = False
                 jobs = [job for jobs, _ in inserts for job in jobs]
-                claim = self._claim_request(jobs, len(ends))
+                claim = self._asked_claim(jobs, len(ends))
             self._flush(inserts, ends, claim)
             for function, ticket in calls:
                 self._call(function, ticket)
+
+    def _asked_claim(self, jobs: Sequence[NewJob], ends: int) -> ClaimRequest | None:
+        try:
+            return self._claim_request(jobs, ends)
+        except Exception:  # this thread must not die: everybody waits for it
+            _log.exception("asking what to claim")
+            return None
 
     def _has_work(self) -> bool:
         if self._inserts or self._calls:
@@ -196,20 +208,25 @@ class Writer:
             flushed = self._store.flush(flush)
         except StoreUnavailable as error:
             self._refuse(inserts, error)
-            self._put_back(ends, error)
+            self._put_back(ends, claim, error)
+        except CommitUnknown as error:
+            for jobs, ticket in inserts:
+                ticket.resolve(error=EnqueueUnknown(tuple(job.id for job in jobs)))
+            self._put_back(ends, claim, error)  # ends that were written come back as stale
         except Exception as error:
             if len(inserts) + len(ends) + (claim is not None) == 1:
                 self._blame(inserts, ends, error)
+                self._put_back((), claim, error)
             else:
                 self._one_by_one(inserts, ends, claim)
         else:
             self._pause = 0.0
-            for _, ticket in inserts:
-                ticket.resolve(flushed.known)
             try:
                 self._on_flushed(flush, flushed, ends)
             except Exception:
                 _log.exception("after a flush; what it wrote stands")
+            for _, ticket in inserts:
+                ticket.resolve(flushed.known)
 
     def _one_by_one(
         self,
@@ -237,15 +254,17 @@ class Writer:
                 "job %s: its outcome %s cannot be written: %s; it stays claimed until this node "
                 "ends", run.job.id, type(outcome).__name__, error,
             )  # fmt: skip
-        if not inserts and not ends:
-            _log.error("claiming failed: %s", error)
 
     def _refuse(self, inserts: Sequence[tuple[Sequence[NewJob], Ticket]], error: Exception) -> None:
         for _, ticket in inserts:
             ticket.resolve(error=error)
 
-    def _put_back(self, ends: Sequence[Ended], error: StoreError) -> None:
-        """Keep ended runs until the store can be written again; say so with growing pauses."""
+    def _put_back(
+        self, ends: Sequence[Ended], claim: ClaimRequest | None, error: Exception
+    ) -> None:
+        """Keep ended runs, and the claim, until the store takes them; pauses grow."""
+        if not ends and claim is None:
+            return
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         with self._changed:
             if self._stopping:
@@ -254,6 +273,7 @@ class Writer:
                 )
                 return
             self._ends[:0] = ends
+            self._poked = self._poked or claim is not None
             self._retry_at = self._clock.monotonic() + self._pause
         _log.warning("%s; trying again in %.2f s", error, self._pause)
 

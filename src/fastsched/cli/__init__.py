@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 import fastsched
-from fastsched.cli.dead import dead
 from fastsched.cli.db import db
+from fastsched.cli.dead import dead
 from fastsched.cli.demo import demo
 from fastsched.cli.doctor import doctor
 from fastsched.cli.jobs import jobs

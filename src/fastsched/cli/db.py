@@ -13,7 +13,7 @@ import click
 
 from fastsched.cli.options import existing_store, json_option, sqlite_file, store_option
 from fastsched.cli.output import say, say_facts, say_json
-from fastsched.cli.problems import FAILED, STORE, Problem
+from fastsched.cli.problems import Misconfigured, OutOfReach, Problem
 from fastsched.scheduler import Scheduler
 
 
@@ -78,7 +78,7 @@ def status(check: bool, store_url: str | None, as_json: bool) -> None:
                 ]
             )
     if found.integrity not in (None, "ok"):
-        raise click.exceptions.Exit(FAILED)
+        raise click.exceptions.Exit(Problem.exit_code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def look_at(path: Path, *, check: bool = False) -> Found:
                 integrity=_integrity(connection) if check else None,
             )
     except (OSError, sqlite3.Error) as error:
-        raise Problem(f"{path} cannot be read: {error}", STORE) from error
+        raise OutOfReach(f"{path} cannot be read: {error}") from error
 
 
 def newest_version() -> int:
@@ -151,5 +151,6 @@ def _standing(version: int, newest: int) -> str:
 
 def _file_of(scheduler: Scheduler) -> Path:
     file = sqlite_file(scheduler.store_name)
-    assert file is not None, "every store of this version is a SQLite file"
+    if file is None:
+        raise Misconfigured(f"{scheduler.store_name} is not a SQLite file")
     return file

@@ -8,7 +8,7 @@ import click
 
 from fastsched.cli.jobs import say_results
 from fastsched.cli.options import (
-    JobId,
+    as_id,
     existing_store,
     json_option,
     show_args_option,
@@ -16,7 +16,7 @@ from fastsched.cli.options import (
     yes_option,
 )
 from fastsched.cli.output import say, say_json
-from fastsched.cli.problems import FAILED, Problem
+from fastsched.cli.problems import Problem
 from fastsched.cli.records import say_job, say_jobs
 from fastsched.job import State
 from fastsched.scheduler import Scheduler
@@ -33,7 +33,7 @@ def dead() -> None:
 @dead.command("list")
 @click.option("--kind", help="Only of this kind.")
 @click.option("--queue", help="Only from this queue.")
-@click.option("--after", type=JobId(), help="Only those after this id: the next page.")
+@click.option("--after", type=as_id, help="Only those after this id: the next page.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @show_args_option
 @store_option
@@ -54,7 +54,7 @@ def list_dead(
 
 
 @dead.command()
-@click.argument("job_id", metavar="ID", type=JobId())
+@click.argument("job_id", metavar="ID", type=as_id)
 @show_args_option
 @store_option
 @json_option
@@ -64,11 +64,11 @@ def show(job_id: str, show_args: bool, store_url: str | None, as_json: bool) -> 
         job = scheduler.find(job_id)
     if job is None or job.state is not State.DEAD:
         state = "not in the store" if job is None else str(job.state)
-        raise Problem(f"{job_id} is no dead letter: it is {state}", FAILED)
+        raise Problem(f"{job_id} is no dead letter: it is {state}")
     say_job(job, as_json=as_json, show_args=show_args)
 
 
-_ids = click.argument("job_ids", metavar="[ID...]", type=JobId(), nargs=-1)
+_ids = click.argument("job_ids", metavar="[ID...]", type=as_id, nargs=-1)
 _all = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 _kind = click.option("--kind", help="With --all: only those of this kind.")
 

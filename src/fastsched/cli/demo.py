@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fastsched.cli.output import say_json
-from fastsched.cli.problems import FAILED
+from fastsched.cli.problems import Problem
 
 
 @click.command()
@@ -26,12 +26,15 @@ def demo(folder: Path | None, workers: int, limit: int | None, as_json: bool) ->
     Files that cannot be measured become dead letters. At the end the folder is walked again, and
     every file must be accounted for exactly once.
     """
-    from fastsched.demo.run import run_demo
+    from fastsched.demo.run import DemoError, run_demo
 
-    report = run_demo(folder, workers=workers, limit=limit, quiet=as_json)
+    try:
+        report = run_demo(folder, workers=workers, limit=limit, quiet=as_json)
+    except DemoError as error:
+        raise Problem(str(error)) from error
     if as_json:
         say_json(report.record())
     else:
         report.say()
     if not report.balances:
-        raise click.exceptions.Exit(FAILED)
+        raise click.exceptions.Exit(Problem.exit_code)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from fastsched.cli.options import (
-    JobId,
+    as_id,
     existing_store,
     json_option,
     show_args_option,
     store_option,
 )
 from fastsched.cli.output import say, say_json
-from fastsched.cli.problems import FAILED, Problem
+from fastsched.cli.problems import Problem
 from fastsched.cli.records import say_job, say_jobs
 from fastsched.job import State
 from fastsched.scheduler import Scheduler
@@ -28,7 +28,7 @@ def jobs() -> None:
 @click.option("--state", type=click.Choice([str(s) for s in State]), help="Only in this state.")
 @click.option("--kind", help="Only of this kind.")
 @click.option("--queue", help="Only from this queue.")
-@click.option("--after", type=JobId(), help="Only those after this id: the next page.")
+@click.option("--after", type=as_id, help="Only those after this id: the next page.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @show_args_option
 @store_option
@@ -50,7 +50,7 @@ def list_jobs(
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID", type=JobId())
+@click.argument("job_id", metavar="ID", type=as_id)
 @show_args_option
 @store_option
 @json_option
@@ -59,12 +59,12 @@ def show(job_id: str, show_args: bool, store_url: str | None, as_json: bool) -> 
     with existing_store(store_url) as scheduler:
         job = scheduler.find(job_id)
     if job is None:
-        raise Problem(f"{job_id} is not in the store: it is done, or was never there", FAILED)
+        raise Problem(f"{job_id} is not in the store: it is done, or was never there")
     say_job(job, as_json=as_json, show_args=show_args)
 
 
 @jobs.command()
-@click.argument("job_ids", metavar="ID...", type=JobId(), nargs=-1, required=True)
+@click.argument("job_ids", metavar="ID...", type=as_id, nargs=-1, required=True)
 @store_option
 @json_option
 def cancel(job_ids: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
@@ -83,7 +83,7 @@ def cancel(job_ids: tuple[str, ...], store_url: str | None, as_json: bool) -> No
 
 
 @jobs.command()
-@click.argument("job_ids", metavar="ID...", type=JobId(), nargs=-1, required=True)
+@click.argument("job_ids", metavar="ID...", type=as_id, nargs=-1, required=True)
 @store_option
 @json_option
 def retry(job_ids: tuple[str, ...], store_url: str | None, as_json: bool) -> None:
@@ -108,7 +108,7 @@ def say_results(results: list[tuple[str, bool, str]], *, as_json: bool) -> None:
         for job_id, _, text in results:
             say(f"{job_id}  {text}")
     if not all(ok for _, ok, _ in results):
-        raise click.exceptions.Exit(FAILED)
+        raise click.exceptions.Exit(Problem.exit_code)
 
 
 def _standing(scheduler: Scheduler, job_id: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fastsched.cli.problems import STORE, Problem
+from fastsched.cli.problems import OutOfReach
 from fastsched.errors import ConfigurationError
 from fastsched.ids import check_id
 from fastsched.scheduler import Scheduler
@@ -26,18 +26,14 @@ show_args_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-class JobId(click.ParamType):
-    """The id of a job."""
-
-    name = "id"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        try:
-            return check_id(value)
-        except ConfigurationError:
-            self.fail(f"{value!r} is not the id of a job; `fastsched jobs list` shows ids")
+def as_id(given: str) -> str:
+    """The type of arguments that are ids of jobs."""
+    try:
+        return check_id(given)
+    except ConfigurationError:
+        raise click.BadParameter(
+            f"{given!r} is not the id of a job; `fastsched jobs list` shows ids"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -46,10 +42,9 @@ def existing_store(store_url: str | None) -> Iterator[Scheduler]:
     scheduler = Scheduler(store_url)
     file = sqlite_file(scheduler.store_name)
     if file is not None and not file.exists():
-        raise Problem(
+        raise OutOfReach(
             f"there is no store at {scheduler.store_name}; name yours with --store URL or in "
-            "$FASTSCHED_URL, or make this one: fastsched db upgrade",
-            STORE,
+            "$FASTSCHED_URL, or make this one: fastsched db upgrade"
         )
     try:
         yield scheduler

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -59,7 +59,7 @@ def _say_rich(columns: Sequence[str], cells: list[list[str]], right: list[bool])
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
-        justify = "right" if right[position] else "left"
+        justify: Literal["left", "right"] = "right" if right[position] else "left"
         table.add_column(name, justify=justify, no_wrap=position == 0, overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))

@@ -8,25 +8,32 @@ from typing import IO, Any
 
 import click
 
-from fastsched.cli.text import clean
+from fastsched.cli.text import clean_lines
 from fastsched.errors import FastschedError, SchemaError, StoreError
-
-FAILED = 1
-"""Something that was asked for could not be done, or a job failed under ``--strict``."""
-CONFIGURATION = 3
-STORE = 4
-"""The store cannot be reached, or is not there."""
 
 
 class Problem(click.ClickException):
-    """Ends the command with a line on stderr and an exit code."""
+    """Ends the command with a line on stderr: something that was asked for could not be done."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(clean(message))
-        self.exit_code = exit_code
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(clean_lines(message)))
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"fastsched: {self.message}", err=True)
+
+
+class Misconfigured(Problem):
+    """A setting, a module or a version that cannot be used."""
+
+    exit_code = 3
+
+
+class OutOfReach(Problem):
+    """The store cannot be reached, or is not there."""
+
+    exit_code = 4
 
 
 @contextlib.contextmanager
@@ -34,6 +41,8 @@ def told_shortly() -> Iterator[None]:
     """Turn what fastsched raises into a `Problem`: no traceback for what is not a bug."""
     try:
         yield
+    except StoreError as error:
+        kind = Misconfigured if isinstance(error, SchemaError) else OutOfReach
+        raise kind(str(error)) from error
     except FastschedError as error:
-        out_of_reach = isinstance(error, StoreError) and not isinstance(error, SchemaError)
-        raise Problem(str(error), STORE if out_of_reach else CONFIGURATION) from error
+        raise Misconfigured(str(error)) from error

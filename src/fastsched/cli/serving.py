@@ -111,10 +111,11 @@ def _in_thread(function: object, *args: object) -> None:
 def _wait_until_idle(scheduler: Scheduler, news: News) -> None:
     try:
         scheduler.wait_until_idle()
-    except FastschedError as error:  # the store is out of reach, or was closed by a stop
-        _log.debug("no longer waiting until idle: %s", error)
-        return
-    news.put(_News.IDLE)
+    except FastschedError as error:
+        if scheduler.started:  # otherwise a stop has closed the store meanwhile
+            news.put(error)
+    else:
+        news.put(_News.IDLE)
 
 
 def _stop(scheduler: Scheduler, grace: float, news: News) -> None:

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from fastsched.cli.problems import CONFIGURATION, Problem
+from fastsched.cli.problems import Misconfigured
 from fastsched.scheduler import Scheduler
 
 
@@ -19,9 +19,11 @@ def find_scheduler(target: str) -> Scheduler:
     module_name, _, path = target.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         dotted = ".".join(Path(module_name).with_suffix("").parts).strip(".")
-        raise _refused(f"{target!r} is a file; give the module: {dotted}:{path or 'scheduler'}")
+        raise Misconfigured(
+            f"{target!r} is a file; give the module: {dotted}:{path or 'scheduler'}"
+        )
     if not module_name or target.count(":") > 1:
-        raise _refused(f"{target!r}: wanted MODULE:SCHEDULER, for example hello:scheduler")
+        raise Misconfigured(f"{target!r}: wanted MODULE:SCHEDULER, for example hello:scheduler")
     module = _import(module_name)
     return _named(module, path) if path else _only(module)
 
@@ -34,13 +36,13 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise _refused(_not_found(error.name, name, here)) from error
-        raise _refused(f"importing {name} failed: {error} ({_where(error)})") from error
+            raise Misconfigured(_not_found(error.name, name, here)) from error
+        raise Misconfigured(f"importing {name} failed: {error} ({_where(error)})") from error
     except SyntaxError as error:
-        raise _refused(f"importing {name} failed: {error}") from error
+        raise Misconfigured(f"importing {name} failed: {error}") from error
     except (Exception, SystemExit) as error:
         what = f"{type(error).__name__}: {error}"
-        raise _refused(f"importing {name} failed: {what} ({_where(error)})") from error
+        raise Misconfigured(f"importing {name} failed: {what} ({_where(error)})") from error
 
 
 def _not_found(missing: str, wanted: str, here: str) -> str:
@@ -61,7 +63,8 @@ def _where(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+        if not frame.filename.startswith("<frozen")
+        and frame.filename != __file__
         and frame.filename != importlib.__file__
     ]
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "at the top"
@@ -71,11 +74,11 @@ def _named(module: ModuleType, path: str) -> Scheduler:
     value: object = module
     for name in path.split("."):
         if not hasattr(value, name):
-            raise _refused(_no_attribute(module, value, path, name))
+            raise Misconfigured(_no_attribute(module, value, path, name))
         value = getattr(value, name)
     if isinstance(value, Scheduler):
         return value
-    raise _refused(
+    raise Misconfigured(
         f"{module.__name__}:{path} is {_article(type(value).__name__)}, not a Scheduler"
         + _known(module)
     )
@@ -89,16 +92,14 @@ def _no_attribute(module: ModuleType, value: object, path: str, name: str) -> st
 
 def _only(module: ModuleType) -> Scheduler:
     """The one scheduler of a module."""
-    names = _schedulers(module)
-    if len({id(getattr(module, name)) for name in names}) == 1:
-        scheduler = getattr(module, names[0])
-        assert isinstance(scheduler, Scheduler)
-        return scheduler
-    if names:
-        raise _refused(f"{module.__name__} has several schedulers" + _known(module))
-    raise _refused(
-        f"{module.__name__} has no Scheduler; make one: scheduler = fastsched.Scheduler()"
-    )
+    match list(set(_schedulers(module).values())):
+        case [scheduler]:
+            return scheduler
+        case []:
+            raise Misconfigured(
+                f"{module.__name__} has no Scheduler; make one: scheduler = fastsched.Scheduler()"
+            )
+    raise Misconfigured(f"{module.__name__} has several schedulers{_known(module)}")
 
 
 def _known(module: ModuleType) -> str:
@@ -108,13 +109,9 @@ def _known(module: ModuleType) -> str:
     return "; give " + " or ".join(f"{module.__name__}:{name}" for name in names)
 
 
-def _schedulers(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if isinstance(value, Scheduler)]
+def _schedulers(module: ModuleType) -> dict[str, Scheduler]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Scheduler)}
 
 
 def _article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
-
-
-def _refused(message: str) -> Problem:
-    return Problem(message, CONFIGURATION)

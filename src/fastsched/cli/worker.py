@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from fastsched.cli.options import store_option
-from fastsched.cli.problems import FAILED
-from fastsched.options import named
-from fastsched.scheduler import Scheduler
+from fastsched.cli.problems import Problem
 
 
 @click.command()
@@ -59,4 +55,4 @@ def worker(
     failed = serve(scheduler, target, grace=grace, until_idle=until_idle, banner=not json_logs)
     if strict and failed:
         click.echo(f"fastsched: {failed:,} runs failed", err=True)
-        raise click.exceptions.Exit(FAILED)
+        raise click.exceptions.Exit(Problem.exit_code)

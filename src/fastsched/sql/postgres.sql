@@ -70,40 +70,30 @@ WITH due AS MATERIALIZED (
 )
 UPDATE fastsched.jobs AS j SET state = 'ready' FROM due WHERE j.id = due.id;
 
+-- Ready jobs first; then, ahead of time so that they start on time, jobs due soon.
 -- name: claim
 WITH me AS MATERIALIZED (
     SELECT no FROM fastsched.nodes WHERE no = :node FOR KEY SHARE
-), picked AS MATERIALIZED (
+), ready AS MATERIALIZED (
     SELECT id FROM fastsched.jobs
     WHERE state = 'ready' AND priority >= :min_priority
       AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
       AND kind = ANY (:kinds::text[]) AND EXISTS (SELECT FROM me)
     ORDER BY priority DESC, due_at, seq LIMIT :limit FOR UPDATE SKIP LOCKED
-)
-UPDATE fastsched.jobs AS j
-SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
-    claimed_at = statement_timestamp()
-FROM picked WHERE j.id = picked.id
-RETURNING j.id::text, j.kind, j.queue, j.priority, extract(epoch FROM j.due_at)::float8,
-          extract(epoch FROM j.deadline)::float8, j.timeout, j.max_attempts, j.attempt, j.claim_no,
-          j.suspect, j.payload, j.seq;
-
--- Jobs due soon, claimed ahead of time so that they start on time.
--- name: claim_ahead
-WITH me AS MATERIALIZED (
-    SELECT no FROM fastsched.nodes WHERE no = :node FOR KEY SHARE
-), picked AS MATERIALIZED (
+), soon AS MATERIALIZED (
     SELECT id FROM fastsched.jobs
     WHERE state = 'scheduled'
       AND due_at <= statement_timestamp() + :horizon * interval '1 second'
       AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
       AND kind = ANY (:kinds::text[]) AND EXISTS (SELECT FROM me)
-    ORDER BY due_at, priority DESC, seq LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY due_at, priority DESC, seq LIMIT (SELECT :limit - count(*) FROM ready)
+    FOR UPDATE SKIP LOCKED
 )
 UPDATE fastsched.jobs AS j
 SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
     claimed_at = statement_timestamp()
-FROM picked WHERE j.id = picked.id
+FROM (SELECT id FROM ready UNION ALL SELECT id FROM soon) AS picked
+WHERE j.id = picked.id
 RETURNING j.id::text, j.kind, j.queue, j.priority, extract(epoch FROM j.due_at)::float8,
           extract(epoch FROM j.deadline)::float8, j.timeout, j.max_attempts, j.attempt, j.claim_no,
           j.suspect, j.payload, j.seq;
@@ -113,15 +103,19 @@ SELECT extract(epoch FROM min(due_at))::float8, extract(epoch FROM clock_timesta
 FROM fastsched.jobs
 WHERE state = 'scheduled' AND due_at > statement_timestamp() + :horizon * interval '1 second';
 
+-- Runs that succeeded; what comes back are the claims that did not hold.
 -- name: complete
-WITH held AS MATERIALIZED (
-    SELECT j.id FROM fastsched.jobs AS j
-    JOIN unnest(:ids::text[]::uuid[], :nodes::int4[], :claim_nos::int4[])
-         AS e (id, node, claim_no) USING (id, node, claim_no)
+WITH ended AS MATERIALIZED (
+    SELECT * FROM unnest(:ids::text[]::uuid[], :nodes::int4[], :claim_nos::int4[])
+        AS e (id, node, claim_no)
+), held AS MATERIALIZED (
+    SELECT j.id FROM fastsched.jobs AS j JOIN ended USING (id, node, claim_no)
     ORDER BY j.id FOR UPDATE OF j
+), gone AS (
+    DELETE FROM fastsched.jobs AS j USING held WHERE j.id = held.id
 )
-DELETE FROM fastsched.jobs AS j USING held WHERE j.id = held.id
-RETURNING j.id::text, j.claim_no;
+SELECT e.id::text, e.claim_no FROM ended AS e
+WHERE NOT EXISTS (SELECT FROM held WHERE held.id = e.id);
 
 -- Runs that end their jobs.
 -- name: end_jobs
@@ -178,10 +172,21 @@ RETURNING j.id::text, j.claim_no, j.state;
 INSERT INTO fastsched.flushes (writer, flush_no, counts)
 VALUES (:writer::text::uuid, :flush_no, :counts::text::jsonb);
 
+-- name: mark_unless_marked
+INSERT INTO fastsched.flushes (writer, flush_no, counts)
+VALUES (:writer::text::uuid, :flush_no, '{}')
+ON CONFLICT DO NOTHING;
+
+-- A hundred old marks or more become one, so that the sums stay.
 -- name: fold_marks
-WITH old AS (
+WITH many AS MATERIALIZED (
+    SELECT count(*) >= 100 AS enough
+    FROM (SELECT FROM fastsched.flushes
+          WHERE flushed_at < statement_timestamp() - interval '10 minutes' LIMIT 100) AS marks
+), old AS (
     DELETE FROM fastsched.flushes
-    WHERE flush_no >= 0 AND flushed_at < statement_timestamp() - interval '10 minutes'
+    WHERE flushed_at < statement_timestamp() - interval '10 minutes'
+      AND (SELECT enough FROM many)
     RETURNING counts
 ), sums AS (
     SELECT c.key, sum(c.value::bigint) AS value

@@ -35,7 +35,7 @@ UPDATE fastsched_jobs
 SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
     claimed_at = :now
 WHERE seq IN (SELECT seq FROM fastsched_jobs
-              WHERE state = 'scheduled' AND due_at <= :horizon
+              WHERE state = 'scheduled' AND due_at <= :horizon AND priority >= :min_priority
                 AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
                 AND kind IN (SELECT value FROM json_each(:kinds))
                 AND EXISTS (SELECT 1 FROM fastsched_nodes WHERE id = :node)

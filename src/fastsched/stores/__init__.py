@@ -5,19 +5,26 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fastsched.clock import Clock
+from fastsched.clock import SystemClock
 from fastsched.errors import ConfigurationError
 from fastsched.stores.base import Store
 
-_FORM = "give sqlite:///path/to/file.db (or sqlite:////absolute/path.db)"
+_FORM = (
+    "give sqlite:///path/to/file.db (or sqlite:////absolute/path.db), "
+    "or postgresql://user:password@host/database"
+)
 
 
-def make_store(url: str, clock: Clock, *, keep_done: bool) -> Store:
+def make_store(url: str, *, keep_done: bool) -> Store:
     """The store behind a URL; nothing is opened yet. Drivers are imported only here."""
     scheme, separator, rest = url.partition("://")
-    shown = re.sub(r"//[^/@]*@", "//***@", url)
+    shown = re.sub(r"^(\w*://)?.*@", r"\1***@", url)  # a password may hold / and @
     if not separator:
         raise ConfigurationError(f"store_url={shown!r} has no scheme; {_FORM}")
+    if scheme in ("postgresql", "postgres"):
+        from fastsched.stores.postgres import PostgresStore
+
+        return PostgresStore(url, keep_done=keep_done)
     if scheme != "sqlite":
         raise ConfigurationError(
             f"store_url={shown!r}: {scheme!r} is not a store of this version; {_FORM}"
@@ -31,4 +38,4 @@ def make_store(url: str, clock: Clock, *, keep_done: bool) -> Store:
         )
     from fastsched.stores.sqlite import SqliteStore
 
-    return SqliteStore(Path(path).expanduser(), clock, keep_done=keep_done)
+    return SqliteStore(Path(path).expanduser(), SystemClock(), keep_done=keep_done)

@@ -12,8 +12,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from fastsched.bus import Bus
+from fastsched.clock import Clock
 from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
 from fastsched.outcomes import Outcome
+
+HORIZON = 1.0
+"""Seconds ahead for which jobs are claimed, so that they start on time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Flushed:
 
     known: frozenset[str] = frozenset()
     """Ids given by callers that the store had already: nothing was inserted for them."""
+    accepted: int = 0
+    """How many jobs were inserted."""
     stale: frozenset[Claim] = frozenset()
     """Claims that did not hold any more: their ends changed nothing."""
     states: Mapping[str, State] = field(default_factory=dict)
@@ -115,6 +121,8 @@ class Tended:
     """Whether someone may have written since the last time."""
     cancel: Sequence[str]
     """Ids of jobs that the node holds and is asked to cancel."""
+    doubt: bool = False
+    """Whether the node may hold jobs of which it was not told: time to reconcile."""
 
 
 class Presence(Protocol):
@@ -132,6 +140,10 @@ class Presence(Protocol):
 
 class Store(Protocol):
     """Durable jobs."""
+
+    @property
+    def clock(self) -> Clock:
+        """The store's clock: what *now* means for due times and deadlines."""
 
     @property
     def name(self) -> str:

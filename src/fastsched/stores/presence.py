@@ -54,7 +54,8 @@ class FilePresence:
         self._map[start] = 1  # last: a kill between the two leaves an empty slot
 
     def leave(self, slot: int) -> None:
-        self._map[_SLOT * (slot + 1)] = 0
+        with contextlib.suppress(ValueError):  # closed: a zombie returns after its node left
+            self._map[_SLOT * (slot + 1)] = 0
 
     def close(self) -> None:
         """Give the place up: from here on the node is dead to the others."""

@@ -28,9 +28,10 @@ from fastsched.stores.base import (
     Tended,
 )
 from fastsched.stores.presence import FilePresence, is_dead, was_running
+from fastsched.stores.rows import job_of
 from fastsched.stores.sqlite_ends import end_runs
 from fastsched.stores.sqlite_file import SQL, SqliteFile, run
-from fastsched.stores.sqlite_rows import job_of, new_row
+from fastsched.stores.sqlite_rows import new_row
 
 _PROMOTE_AT_ONCE = 5_000
 """Scheduled rows made ready in one claim."""
@@ -41,7 +42,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, clock: Clock, *, keep_done: bool) -> None:
         self._file = SqliteFile(path)
-        self._clock = clock
+        self.clock = clock
         self._keep_done = keep_done
         self._version = 0
         self._presences: dict[str, FilePresence] = {}
@@ -92,10 +93,9 @@ class SqliteStore:
         claimed: list[ClaimedJob] = []
         drained, next_due = True, None
         with self._file.transaction() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             if flush.jobs:
-                known = self._insert(db, flush.jobs, now)
-                tally["accepted"] = len(flush.jobs) - len(known)
+                known, tally["accepted"] = self._insert(db, flush.jobs, now)
             if flush.ends:
                 stale, states = end_runs(db, flush.ends, now, tally, keep_done=self._keep_done)
             if flush.claim is not None:
@@ -103,6 +103,7 @@ class SqliteStore:
             self._count(db, tally)
         return Flushed(
             known=known,
+            accepted=tally["accepted"],
             stale=stale,
             states=states,
             claimed=claimed,
@@ -110,7 +111,10 @@ class SqliteStore:
             next_due=next_due,
         )
 
-    def _insert(self, db: sqlite3.Connection, jobs: Sequence[NewJob], now: float) -> frozenset[str]:
+    def _insert(
+        self, db: sqlite3.Connection, jobs: Sequence[NewJob], now: float
+    ) -> tuple[frozenset[str], int]:
+        """The given ids that were known, and how many jobs were inserted."""
         known, rows = set(), []
         for job in jobs:
             if job.given_id and not self._take_id(db, job.id, now):
@@ -118,7 +122,7 @@ class SqliteStore:
             else:
                 rows.append(new_row(job, now))
         db.executemany(SQL["insert"].text, rows)
-        return frozenset(known)
+        return frozenset(known), len(rows)
 
     def _take_id(self, db: sqlite3.Connection, job_id: str, now: float) -> bool:
         return run(db, "take_given_id", id=job_id, now=now).rowcount == 1
@@ -131,11 +135,10 @@ class SqliteStore:
             "node": want.node,
             "kinds": json.dumps(list(want.kinds)),
             "queues": None if want.queues is None else json.dumps(list(want.queues)),
+            "min_priority": want.min_priority,
             "now": now,
         }
-        rows = run(
-            db, "claim", limit=want.limit, min_priority=want.min_priority, **whose
-        ).fetchall()
+        rows = run(db, "claim", limit=want.limit, **whose).fetchall()
         if len(rows) < want.limit:
             horizon = now + want.horizon
             rows += run(
@@ -180,7 +183,7 @@ class SqliteStore:
     def _release_all(self, db: sqlite3.Connection, node: str) -> int:
         """Everything that the node holds goes back, and its row goes; how many jobs."""
         states = Counter(
-            state for (state,) in run(db, "release_all", node=node, now=self._clock.now())
+            state for (state,) in run(db, "release_all", node=node, now=self.clock.now())
         )
         cancelled = states.pop("cancelled", 0)
         self._count(db, Counter(cancelled=cancelled, release=states.total()))
@@ -190,7 +193,7 @@ class SqliteStore:
     def rescue(self, max_crashes: int) -> Rescued:
         nodes, released, charged, dead = [], 0, [], []
         with self._file.transaction() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             for node, *_ in run(db, "nodes").fetchall():
                 if not is_dead(self._alive(node)):
                     continue
@@ -222,21 +225,25 @@ class SqliteStore:
 
     def reconcile(self, node: str, held: frozenset[str]) -> int:
         with self._file.transaction() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             unknown = [
                 Claim(job_id, node, claim_no)
                 for job_id, claim_no in run(db, "owned", node=node).fetchall()
                 if job_id not in held
             ]
-            for claim in unknown:
-                run(db, "release", now=now, **claim._asdict()).fetchall()
-            self._count(db, Counter(release=len(unknown)))
+            states = Counter(
+                state
+                for claim in unknown
+                for (state,) in run(db, "release", now=now, **claim._asdict())
+            )
+            cancelled = states.pop("cancelled", 0)
+            self._count(db, Counter(cancelled=cancelled, release=states.total()))
         return len(unknown)
 
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
         answers = {}
         with self._file.transaction() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             for job_id in ids:
                 if run(db, "cancel", id=job_id, now=now).rowcount:
                     answers[job_id] = Cancelled.CANCELLED
@@ -260,7 +267,7 @@ class SqliteStore:
         """Run a statement for every id; the ids of the rows that it changed."""
         statement = SQL[name]
         with self._file.transaction() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             changed = [
                 job_id
                 for job_id in dict.fromkeys(ids)
@@ -271,13 +278,13 @@ class SqliteStore:
 
     def expire(self, limit: int) -> Sequence[tuple[str, str, str, int]]:
         with self._file.transaction() as db:
-            expired = run(db, "expire", now=self._clock.now(), limit=limit).fetchall()
+            expired = run(db, "expire", now=self.clock.now(), limit=limit).fetchall()
             self._count(db, Counter(expired=len(expired)))
         return expired
 
     def prune(self, *, done_for: float, ended_for: float, ids_for: float, limit: int) -> int:
         with self._file.transaction() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             gone = run(
                 db,
                 "prune",
@@ -331,7 +338,7 @@ class SqliteStore:
         return {job_id: State(state) for job_id, state in rows}
 
     def busy(self, include_scheduled: bool) -> bool:
-        until = float("inf") if include_scheduled else self._clock.now()
+        until = float("inf") if include_scheduled else self.clock.now()
         with self._file.look_up() as db:
             return bool(run(db, "busy", until=until).fetchone()[0])
 

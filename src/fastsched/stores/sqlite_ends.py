@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from fastsched.job import Claim, Failure, State
 from fastsched.outcomes import Cancel, Dead, Done, Expire, Outcome, Release, Retry, Snooze
+from fastsched.stores.rows import failure_text
 from fastsched.stores.sqlite_file import SQL, run
-from fastsched.stores.sqlite_rows import failure_text
 
 
 def end_runs(

@@ -63,6 +63,7 @@ class SqliteFile:
                 self._reader.execute("PRAGMA query_only = ON")
             except BaseException as error:
                 self._drop_connections()
+                os.close(self._lock_file)
                 if isinstance(error, sqlite3.Error):
                     raise self.failure(error) from error
                 raise
@@ -129,6 +130,8 @@ class SqliteFile:
                     db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self.failure(error) from error
+        except (OverflowError, UnicodeError) as error:  # values that SQLite cannot hold
+            raise StoreError(f"{self.name}: {error}") from error
 
     @contextlib.contextmanager
     def look_up(self) -> Iterator[sqlite3.Connection]:

@@ -66,7 +66,7 @@ CREATE TABLE fastsched.given_ids (
 CREATE INDEX given_ids_given_at ON fastsched.given_ids (given_at);
 
 -- One row for every transaction that wrote jobs or ends: proof that it was committed, and what it
--- counted. Old rows are folded into one per writer and name, so that the sums stay.
+-- counted. Old rows are folded into one, so that the sums stay.
 CREATE TABLE fastsched.flushes (
     writer     uuid        NOT NULL,
     flush_no   bigint      NOT NULL,
@@ -74,3 +74,4 @@ CREATE TABLE fastsched.flushes (
     counts     jsonb       NOT NULL,
     PRIMARY KEY (writer, flush_no)
 );
+CREATE INDEX flushes_flushed_at ON fastsched.flushes (flushed_at);

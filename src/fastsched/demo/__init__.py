@@ -1,0 +1,1 @@
+"""The promises tried on a real folder: see `fastsched.demo.run`."""

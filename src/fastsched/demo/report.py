@@ -1,0 +1,103 @@
+"""What the demo says at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from fastsched.demo.audit import Facts, audit
+
+
+class Report:
+    """The facts, the checks on them, and whether all of them hold."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.checks = list(audit(facts))
+
+    @property
+    def balances(self) -> bool:
+        """Whether every file is accounted for exactly once."""
+        return all(check.holds for check in self.checks)
+
+    def record(self) -> dict[str, Any]:
+        """For programs: these keys are stable."""
+        facts, store = self.facts, self.facts.store
+        return {
+            "balances": self.balances,
+            "root": facts.root,
+            "files": len(facts.enqueued),
+            "done": store.done,
+            "dead": store.dead,
+            "dead_letters": dict(facts.dead),
+            "done_after_retry": facts.retried,
+            "bytes": sum(runs[-1].size for runs in facts.measured.values()),
+            "lines": sum(runs[-1].lines or 0 for runs in facts.measured.values()),
+            "enqueue_seconds": round(facts.enqueue_seconds, 3),
+            "run_seconds": round(facts.run_seconds, 3),
+            "kill": {
+                "landed_on_running_jobs": bool(facts.cut_short),
+                "rescued": store.rescued,
+                "cut_short": len(facts.cut_short),
+                "ran_twice": len(facts.twice),
+                "recovery_seconds": _rounded(facts.recovery_seconds),
+            },
+            "checks": [
+                {"what": check.what, "holds": check.holds, "found": check.found}
+                for check in self.checks
+            ],
+        }
+
+    def say(self) -> None:
+        """For people."""
+        self._say_work()
+        self._say_kill()
+        self._say_dead()
+        click.echo()
+        for check in self.checks:
+            click.echo(f"  {'ok  ' if check.holds else 'FAIL'}  {check.what}: {check.found}")
+        click.echo()
+        if self.balances:
+            click.echo(
+                f"It balances: {len(self.facts.enqueued):,} files, each accounted for exactly once."
+            )
+        else:
+            click.echo("It does NOT balance: see FAIL above. Please report this.")
+
+    def _say_work(self) -> None:
+        facts, store = self.facts, self.facts.store
+        record = self.record()
+        ended = store.done + store.dead
+        click.echo(
+            f"\n{store.done:,} files measured: {record['bytes'] / 1e6:,.1f} MB, "
+            f"{record['lines']:,} lines of text, in {facts.run_seconds:.2f} s"
+            + (f" ({ended / facts.run_seconds:,.0f} jobs/s)" if facts.run_seconds else "")
+        )
+        if facts.retried:
+            click.echo(f"{facts.retried:,} of them only after a retry")
+
+    def _say_kill(self) -> None:
+        facts = self.facts
+        if facts.killed_at is None:
+            click.echo("the kill came too late: everything was over; try more files")
+            return
+        recovery = facts.recovery_seconds
+        unstarted = facts.store.rescued - len(facts.cut_short) - len(facts.twice)
+        click.echo(f"the killed worker held {facts.store.rescued:,} jobs:")
+        click.echo(f"  {max(unstarted, 0):6,} not started")
+        click.echo(f"  {len(facts.cut_short):6,} cut short, run again")
+        click.echo(f"  {len(facts.twice):6,} finished but not yet reported, so run twice")
+        if recovery is not None:
+            click.echo(f"the first of them started elsewhere {recovery:.2f} s after the kill")
+
+    def _say_dead(self) -> None:
+        reasons = Counter(failure.partition(":")[0] for failure in self.facts.dead.values())
+        click.echo(f"{len(self.facts.dead):,} dead letters:")
+        for reason, count in reasons.most_common():
+            click.echo(f"  {count:6,} {reason}")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,76 @@
+"""An end for calls that would wait for ever: a server that is silent, a connection half open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from itertools import count
+
+from fastsched.clock import Clock
+from fastsched.heap import IndexedHeap
+
+
+class Deadlines:
+    """Shuts down the socket of a call that takes too long, so that it fails at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._calls = IndexedHeap[int]("due")  # by monotonic time; item: the socket's descriptor
+        self._keys = count()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def limit(self, descriptor: int, seconds: float) -> Iterator[None]:
+        """Allow the block so many seconds for what it does on this socket."""
+        key = next(self._keys)
+        due = self._clock.monotonic() + seconds
+        with self._changed:
+            if self._thread is None:
+                self._start()
+            first = not len(self._calls) or due < self._calls.peek()[3]
+            self._calls.push(key, descriptor, 0, due)
+            if first:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                if key in self._calls:
+                    self._calls.remove(key)
+
+    def close(self) -> None:
+        """End the thread; may be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+
+    def _start(self) -> None:
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="fastsched-deadlines", daemon=True)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        with self._changed:
+            while not self._closed:
+                for _, descriptor, _, _ in self._calls.pop_due(self._clock.monotonic(), 100):
+                    _shut(descriptor)
+                left = None
+                if len(self._calls):
+                    left = self._calls.peek()[3] - self._clock.monotonic()
+                self._clock.wait(self._changed, left)
+
+
+def _shut(descriptor: int) -> None:
+    """Through a duplicate: the descriptor itself stays with its owner."""
+    with contextlib.suppress(OSError):
+        duplicate = os.dup(descriptor)
+        with socket.socket(fileno=duplicate) as connection:
+            connection.shutdown(socket.SHUT_RDWR)

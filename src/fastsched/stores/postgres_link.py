@@ -1,0 +1,203 @@
+"""One connection to PostgreSQL that comes back by itself, and whose calls always end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from fastsched.clock import Clock
+from fastsched.errors import ConfigurationError, StoreError, StoreUnavailable
+from fastsched.sql import load
+from fastsched.stores.deadlines import Deadlines
+
+SQL = {name: s.text.encode() for name, s in load("postgres.sql", r"%(\1)s").items()}
+"""Statements by name, with psycopg's marks."""
+CONNECT_TIMEOUT = 5
+CALL_TIMEOUT = 15.0
+"""Seconds for one call; the server gives a statement a little less."""
+LOCK_TIMEOUT = 5.0
+
+Db = psycopg.Connection[tuple[Any, ...]]
+
+_PASSING = (
+    errors.OperationalError,  # lost or refused connections, shutdowns, no space, no memory
+    errors.InterfaceError,
+    errors.ReadOnlySqlTransaction,  # connected to a standby after a failover
+    errors.QueryCanceled,  # by our own statement_timeout
+)
+_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+
+
+class ConnectionLost(StoreUnavailable):
+    """The connection broke during a call: what it did is not known."""
+
+
+class TryAgain(StoreError):
+    """The server undid the transaction because of others; it may simply be repeated."""
+
+
+def conninfo_of(url: str) -> str:
+    """The URL with what fastsched needs: a writable server, and connections that are watched."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(
+            f"store_url is not a PostgreSQL URL: {str(error).strip()}; "
+            "give postgresql://user:password@host:5432/database"
+        ) from None
+    wanted: dict[str, str | int] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "target_session_attrs": "read-write",
+        "application_name": "fastsched",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    }
+    return make_conninfo("", **{**wanted, **given})
+
+
+def shown(url: str) -> str:
+    """The URL for people: without password."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "postgresql://(not readable)"
+    user = f"{given['user']}@" if given.get("user") else ""
+    host = given.get("host") or "localhost"
+    port = f":{given['port']}" if given.get("port") else ""
+    return f"postgresql://{user}{host}{port}/{given.get('dbname', '')}"
+
+
+class Link:
+    """A connection for one purpose, made when first used. One thread at a time uses it."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        deadlines: Deadlines,
+        *,
+        on_connect: Callable[[Db], None] | None = None,
+    ) -> None:
+        self._conninfo = conninfo_of(url)
+        self._name = shown(url)
+        self._clock = clock
+        self._deadlines = deadlines
+        self._on_connect = on_connect
+        self._using = threading.RLock()
+        self._db: Db | None = None
+        self.pooled = False
+        """Whether a pooler such as PgBouncer stands between; known once connected."""
+        self.connected_at = 0.0
+        """Monotonic time at which the present connection was made."""
+
+    @contextlib.contextmanager
+    def use(self, seconds: float = CALL_TIMEOUT) -> Iterator[Db]:
+        """The connection, in autocommit mode, for a call that must end within `seconds`."""
+        with self._using:
+            db = self._connected()
+            try:
+                with self._deadlines.limit(db.fileno(), seconds):
+                    yield db
+            except psycopg.Error as error:
+                self._tidy(db, error)
+                raise self._failure(db, error) from error
+            except BaseException:
+                self._tidy(db, None)
+                raise
+
+    @contextlib.contextmanager
+    def transaction(self, seconds: float = CALL_TIMEOUT) -> Iterator[Db]:
+        """The connection inside a transaction with the settings of all our transactions."""
+        with self.use(seconds) as db:
+            begin(db, seconds)
+            yield db
+            db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Disconnect; the next use connects again."""
+        with self._using:
+            db, self._db = self._db, None
+            if db is not None:
+                with contextlib.suppress(psycopg.Error):
+                    db.close()
+
+    def forsake(self) -> None:
+        """In the child of a fork: close the socket without a word to the server."""
+        db, self._db = self._db, None
+        self._using = threading.RLock()
+        if db is not None and not db.closed:
+            _abandoned.append(db)
+
+    def _connected(self) -> Db:
+        if self._db is not None and not self._db.closed:
+            return self._db
+        try:
+            db = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=2)
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"{self._name}: {_text(error)}") from error
+        self.connected_at = self._clock.monotonic()
+        try:
+            with self._deadlines.limit(db.fileno(), CALL_TIMEOUT):
+                row = db.execute("SELECT pg_backend_pid()").fetchone()
+                self.pooled = row is None or row[0] != db.info.backend_pid
+                if self.pooled:
+                    db.prepare_threshold = None
+                if self._on_connect is not None:
+                    self._on_connect(db)
+        except psycopg.Error as error:
+            db.close()
+            raise StoreUnavailable(f"{self._name}: {_text(error)}") from error
+        self._db = db
+        return db
+
+    def _tidy(self, db: Db, error: psycopg.Error | None) -> None:
+        """After a failure: back to an idle connection, or none."""
+        if isinstance(error, (errors.ReadOnlySqlTransaction, errors.AdminShutdown)):
+            db.close()
+        if not db.closed and db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            try:
+                with self._deadlines.limit(db.fileno(), CONNECT_TIMEOUT):
+                    db.execute("ROLLBACK")
+            except psycopg.Error:
+                db.close()
+        if db.closed:
+            self._db = None
+
+    def _failure(self, db: Db, error: psycopg.Error) -> StoreError:
+        text = f"{self._name}: {_text(error)}"
+        if isinstance(error, _AGAIN):
+            return TryAgain(text)
+        if db.closed and isinstance(error, (errors.OperationalError, errors.InterfaceError)):
+            return ConnectionLost(text)
+        if isinstance(error, _PASSING):
+            return StoreUnavailable(text)
+        return StoreError(text)
+
+
+_abandoned: list[Db] = []
+"""Connections of a fork's parent: closing them would end the parent's sessions."""
+
+
+def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
+    """Start a transaction that trusts no search path, waits for its commit, and ends in time."""
+    db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    db.execute(
+        SQL["settings"],
+        {
+            "statement_timeout": str(int(seconds * 900)),
+            "lock_timeout": str(int(LOCK_TIMEOUT * 1000)),
+        },
+    )
+
+
+def _text(error: psycopg.Error) -> str:
+    """An error's first line; the rest repeats the statement."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

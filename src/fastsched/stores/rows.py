@@ -1,0 +1,48 @@
+"""Rows as both SQL stores read and write them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastsched.job import Failure, Job, State
+
+
+def failure_text(failure: Failure | None) -> str | None:
+    """A failure as JSON text."""
+    if failure is None:
+        return None
+    return json.dumps(
+        {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+    )
+
+
+def job_of(row: tuple[Any, ...]) -> Job:
+    """A row of the statements `job` and `jobs`."""
+    (
+        job_id, kind, queue, state, priority, due_at, deadline, timeout, attempt, max_attempts,
+        crashes, claim_no, node, created_at, claimed_at, ended_at, cancel_requested, reason,
+        failure, payload,
+    ) = row  # fmt: skip
+    return Job(
+        id=job_id,
+        kind=kind,
+        queue=queue,
+        state=State(state),
+        priority=priority,
+        due_at=due_at,
+        deadline=deadline,
+        timeout=timeout,
+        attempt=attempt,
+        max_attempts=max_attempts,
+        crashes=crashes,
+        claim_no=claim_no,
+        node=node,
+        created_at=created_at,
+        claimed_at=claimed_at,
+        ended_at=ended_at,
+        cancel_requested=bool(cancel_requested),
+        reason=reason,
+        failure=None if failure is None else Failure(**json.loads(failure)),
+        payload=payload,
+    )

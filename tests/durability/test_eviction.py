@@ -1,0 +1,48 @@
+"""A process that others count as dead changes nothing any more, and comes back as a new node."""
+
+from __future__ import annotations
+
+import signal
+
+from durability.conftest import Lab, Process
+
+
+def evict(lab: Lab, frozen: Process, node: str) -> None:
+    """Take its place away while it cannot notice, and let the others have its jobs."""
+    since = lab.now()
+    frozen.signal(signal.SIGSTOP)
+    (lab.program.file.with_name("jobs.db.d") / f"{node}.alive").unlink()
+    lab.note_fault(frozen.pid, "evict", since)
+
+
+def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
+    work, linger = lab.program.work, lab.program.linger
+    evicted = lab.spawn("worker", workers=4)
+    (node,) = evicted.hear("ready")
+    lab.program.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
+    lab.drain()
+    lab.program.gate.shut()
+    ids = lab.program.enqueue(*(linger.job(1) for _ in range(12)))
+    for _ in range(4):
+        evicted.hear("lingers")
+    other = lab.worker(workers=4)
+    evict(lab, evicted, node)
+    lab.drain()  # elsewhere, in their second claim
+    other.terminate()
+    lab.program.gate.open()
+    evicted.signal(signal.SIGCONT)
+    more = lab.program.enqueue(*(work.job(1.0) for _ in range(20)))
+    lab.drain()  # by the evicted process, under a new name
+    evicted.tell("stats")
+    new_node, stale, completed = evicted.hear("stats")
+    assert new_node != node
+    assert int(completed) == 200 + 20
+    assert int(stale) >= 4
+    stats = lab.scheduler.store_stats()
+    assert stats.stale == int(stale)
+    assert stats.done == 200 + 12 + 20
+
+    history = lab.verdict()
+    for job_id in ids:
+        assert history.runs[job_id][-1].pid == other.pid
+    assert {run.pid for job_id in more for run in history.runs[job_id]} == {evicted.pid}

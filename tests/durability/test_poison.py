@@ -1,0 +1,53 @@
+"""A job that kills its process is set aside; those that ran beside it are not blamed."""
+
+from __future__ import annotations
+
+from durability.conftest import Lab
+from fastsched import State
+
+DEATHS = 3
+"""Crashes charged to a job until it is a dead letter."""
+
+
+def supervise(lab: Lab, most: int) -> int:
+    """Restart a worker until it has finished all there is; how often its process died."""
+    for deaths in range(most + 1):
+        if lab.spawn("finisher", workers=8).wait() == 0:
+            return deaths
+    raise AssertionError(f"more than {most} processes died")
+
+
+def test_poison_is_buried_after_three_crashes_and_its_neighbours_are_done(lab: Lab) -> None:
+    work, poison = lab.program.work, lab.program.poison
+    good = [work.job(2.0) for _ in range(200)]
+    bad = [poison.job(how) for how in ("exit", "kill", "segfault")]
+    mixed = good[:]
+    for place, job in zip((20, 90, 160), bad, strict=True):
+        mixed.insert(place, job)
+    lab.program.enqueue(*mixed)
+    deaths = supervise(lab, most=(DEATHS + 1) * len(bad))
+    assert deaths >= DEATHS * len(bad)
+    letters = {job.id: job for job in lab.scheduler.dead_letters()}
+    assert letters.keys() == {job.id for job in bad}
+    for letter in letters.values():
+        assert letter.crashes == DEATHS
+        assert letter.reason is not None
+        assert letter.reason.startswith("crashed")
+    stats = lab.scheduler.store_stats()
+    assert (stats.done, stats.dead) == (len(good), len(bad))
+    lab.verdict()
+
+
+def test_a_poison_alone_costs_three_processes(lab: Lab) -> None:
+    (job_id,) = lab.program.enqueue(lab.program.poison.job("exit"))
+    assert supervise(lab, most=DEATHS) == DEATHS
+    assert lab.scheduler.state(job_id) is State.DEAD
+    lab.verdict()
+
+
+def test_a_requeued_poison_has_all_its_lives_again(lab: Lab) -> None:
+    (job_id,) = lab.program.enqueue(lab.program.poison.job("exit"))
+    supervise(lab, most=DEATHS)
+    assert lab.scheduler.requeue(job_id) == [job_id]
+    assert supervise(lab, most=DEATHS) == DEATHS
+    lab.verdict()

@@ -1,0 +1,65 @@
+"""Jobs of a killed process run elsewhere within about a second."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from durability.conftest import Lab, Process
+
+WORKERS = 4
+HELD = 12
+"""Jobs that a process holds when it is killed: four run, the others are prefetched."""
+
+
+def first_starts(lab: Lab, ids: list[str], since: float) -> list[float]:
+    """Seconds from `since` until each job started again."""
+    runs = lab.history().runs
+    return [min(run.began for run in runs[id] if run.began > since) - since for id in ids]
+
+
+def fill(lab: Lab, worker: Process) -> list[str]:
+    """Have the worker claim `HELD` jobs, of which the first ones run until it is killed."""
+    work, linger = lab.program.work, lab.program.linger
+    lab.program.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
+    lab.drain()
+    ids = lab.program.enqueue(*(linger.job(1) for _ in range(HELD)))
+    for _ in range(WORKERS):
+        worker.hear("lingers")
+    assert lab.scheduler.store_stats().claimed == HELD
+    return ids
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_jobs_of_a_killed_process_run_elsewhere_within_about_a_second(
+    lab: Lab, kills: int
+) -> None:
+    waits = []
+    lab.program.gate.shut()
+    busy = lab.worker(workers=WORKERS)
+    for _ in range(kills):
+        ids = fill(lab, busy)
+        idle = lab.worker(workers=WORKERS)
+        killed = lab.now()
+        busy.kill()
+        lab.drain()
+        waits += first_starts(lab, ids, killed)
+        busy = idle
+    lab.verdict()
+    waits.sort()
+    assert median(waits) < 1.0
+    assert waits[int(len(waits) * 0.99)] < 3.0
+
+
+def test_a_restarted_process_runs_the_jobs_of_its_killed_predecessor_at_once(lab: Lab) -> None:
+    lab.program.gate.shut()
+    first = lab.worker(workers=WORKERS)
+    ids = fill(lab, first)
+    first.kill()
+    second = lab.worker(workers=WORKERS)
+    lab.drain()
+    waits = first_starts(lab, ids, second.began)
+    lab.verdict()
+    assert min(waits) < 1.5  # starting Python is part of it
+    assert max(waits) < 3.0

@@ -1,0 +1,213 @@
+"""What must be true of every history, whatever was killed meanwhile.
+
+Each rule is a function over the history and the final store that yields a violation for every job
+that breaks it. `check` runs them all, in one pass each: O(n log n) in the number of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from fastsched import Scheduler, State, StoreStats
+from history.record import History
+
+MAX_CRASHES = 3
+"""Crashes charged to a job until it is a dead letter."""
+_END = float("inf")
+
+
+class Row(NamedTuple):
+    """A job that the store still has."""
+
+    state: State
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """The store after everything was healed and drained."""
+
+    stats: StoreStats
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    effects: AbstractSet[tuple[str, int]] | None = None
+    """Job and claim number of every effect that a handler has committed; None: not recorded."""
+
+    @classmethod
+    def of(cls, scheduler: Scheduler, effects: Iterable[tuple[str, int]] | None = None) -> Final:
+        """Everything that the scheduler's store knows."""
+        rows: dict[str, Row] = {}
+        while page := scheduler.jobs(after=max(rows, default=None), limit=10_000):
+            rows |= {job.id: Row(job.state, job.crashes) for job in page}
+        return cls(
+            stats=scheduler.store_stats(),
+            rows=rows,
+            effects=None if effects is None else frozenset(effects),
+        )
+
+    def done(self, job_id: str) -> bool:
+        """Whether the job counts as done; of an accepted job, absent means done."""
+        return job_id not in self.rows or self.rows[job_id].state is State.DONE
+
+
+class Violation(NamedTuple):
+    """A rule, the job that breaks it (empty: the whole store), and how."""
+
+    rule: str
+    id: str
+    how: str
+
+
+_Found = Iterator[tuple[str, str]]
+_Rule = Callable[[History, Final], _Found]
+
+
+def check(history: History, final: Final) -> list[Violation]:
+    """Every violation of every rule; empty for a good history."""
+    return [
+        Violation(rule.__name__, job_id, how)
+        for rule in RULES
+        for job_id, how in rule(history, final)
+    ]
+
+
+def lost(history: History, final: Final) -> _Found:
+    """An accepted job was run to its end, or the store still has it."""
+    for job_id in history.accepted:
+        runs = history.runs.get(job_id, ())
+        if final.done(job_id) and not any(run.outcome == "done" for run in runs):
+            yield job_id, "accepted, gone, and never run to its end"
+
+
+def unexpected(history: History, final: Final) -> _Found:
+    """Only jobs that were offered, and not refused, are run."""
+    for job_id, runs in history.runs.items():
+        if runs and job_id not in history.offers:
+            yield job_id, "started, though nobody enqueued it"
+        if runs and job_id in history.refused:
+            yield job_id, "started, though its enqueue was refused"
+
+
+def nonsense(history: History, final: Final) -> _Found:
+    """A run ends at most once, in the process in which it started, and after that."""
+    yield from history.oddities
+
+
+def fence(history: History, final: Final) -> _Found:
+    """The claim number grows with every run of a job."""
+    for job_id, runs in history.runs.items():
+        for before, run in pairwise(runs):
+            if run.claim_no <= before.claim_no:
+                yield job_id, f"{run} started after {before}"
+
+
+def stale(history: History, final: Final) -> _Found:
+    """Only the newest claim completes a job, and only once."""
+    for job_id, runs in history.runs.items():
+        if not any(run.outcome == "done" for run in runs):
+            continue  # see `lost`
+        newest = max(runs, key=lambda run: (run.claim_no, run.began))
+        if final.done(job_id) and newest.outcome != "done":
+            yield job_id, f"done, though {newest}, the newest, did not run to its end"
+        completions = history.completions.get(job_id, [])
+        if len(completions) > 1:
+            yield job_id, f"completed {len(completions)} times"
+        for claim_no in completions:
+            if claim_no < newest.claim_no:
+                yield job_id, f"completed by claim {claim_no}, though {newest} had started"
+
+
+def rerun(history: History, final: Final) -> _Found:
+    """A job runs again only because its run failed, or because a fault hit the process in it."""
+    for job_id, runs in history.runs.items():
+        for before, run in pairwise(runs):
+            if before.outcome != "failed" and not history.cuts(before, run.began):
+                yield job_id, f"{run} started, though nothing had happened to {before}"
+
+
+def revived(history: History, final: Final) -> _Found:
+    """What was cancelled before it started never starts."""
+    for job_id, at in history.cancelled.items():
+        if any(run.began > at for run in history.runs.get(job_id, ())):
+            yield job_id, "started after the store had said that it never would"
+
+
+def early(history: History, final: Final) -> _Found:
+    """No job starts before the store's due time, nor before its caller wanted it."""
+    for job_id, runs in history.runs.items():
+        offer = history.offers.get(job_id)
+        for run in runs:
+            due = max(run.due, offer.not_before if offer else 0.0)
+            if run.began < due:
+                yield job_id, f"{run} started {due - run.began:.6f} s before it was due"
+
+
+def attempts(history: History, final: Final) -> _Found:
+    """Only a run that failed is charged as an attempt."""
+    for job_id, runs in history.runs.items():
+        failed = 0
+        for run in runs:
+            if run.attempt > failed + 1:
+                yield job_id, f"{run} counts as attempt {run.attempt} after {failed} failures"
+            failed += run.outcome == "failed"
+
+
+def buried(history: History, final: Final) -> _Found:
+    """A dead letter has failed, or has crashed often enough; crashes are not invented."""
+    for job_id, row in final.rows.items():
+        runs = history.runs.get(job_id, [])
+        crashes = sum(run.ended is None and bool(history.cuts(run, _END)) for run in runs)
+        if row.crashes > crashes:
+            yield job_id, f"charged with {row.crashes} crashes, took part in {crashes}"
+        failed = any(run.outcome == "failed" for run in runs)
+        if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
+            yield job_id, f"dead after {row.crashes} crashes and no failure"
+
+
+def effects(history: History, final: Final) -> _Found:
+    """An effect comes from a run; a run that ended well, and so a done job, has its effect."""
+    if final.effects is None:
+        return
+    known = {(r.id, r.claim_no): r for runs in history.runs.values() for r in runs}
+    for job_id, claim_no in final.effects - known.keys():
+        yield job_id, f"an effect of claim {claim_no}, which never started"
+    for (job_id, claim_no), run in known.items():
+        if run.outcome == "done" and (job_id, claim_no) not in final.effects:
+            yield job_id, f"{run} ended without its effect"
+
+
+def balance(history: History, final: Final) -> _Found:
+    """accepted = done + dead + cancelled + expired + live; the history counts the same."""
+    stats = final.stats
+    ended = stats.done + stats.dead + stats.cancelled + stats.expired
+    if stats.accepted != ended + stats.live:
+        yield "", f"accepted {stats.accepted}, but ended {ended} and live {stats.live}"
+    unknown = history.offers.keys() - history.accepted - history.refused
+    least = len(history.accepted)
+    if not least <= stats.accepted <= least + len(unknown):
+        yield "", f"{least} accepted and {len(unknown)} unknown, counted {stats.accepted}"
+    least = sum(final.done(job_id) for job_id in history.accepted)
+    most = least + sum(final.done(job_id) for job_id in unknown)
+    if not least <= stats.done <= most:
+        yield "", f"{least} to {most} jobs are done, counted {stats.done}"
+    for state in (State.DEAD, State.CANCELLED, State.EXPIRED):
+        counted = getattr(stats, state)
+        rows = sum(row.state is state for row in final.rows.values())
+        if rows != counted:
+            yield "", f"{rows} rows are {state}, counted {counted}"
+
+
+def stuck(history: History, final: Final) -> _Found:
+    """After the drain nothing is claimed, and nothing waits that could run."""
+    for job_id, row in final.rows.items():
+        if row.state in (State.CLAIMED, State.READY):
+            yield job_id, f"still {row.state}"
+
+
+RULES: tuple[_Rule, ...] = (
+    lost, unexpected, nonsense, fence, stale, rerun, revived, early, attempts, buried, effects,
+    balance, stuck,
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""What one process writes down about its jobs, so that a kill cannot take it back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fastsched.clock import SystemClock
+
+
+class Journal:
+    """Events of this process, appended to a file of its own.
+
+    One event is one line and one `os.write`: once it has returned the line is in the page cache,
+    which outlives the process. Every line carries `event`, `pid` and `at` (store time). The events:
+
+    enqueue         id, not_before (optional)  about to be enqueued, not to start earlier
+    enqueue_ok      id                         it was accepted
+    enqueue_failed  id                         it was refused; with neither, nobody knows
+    cancelled       id                         the store said that it will never start
+    start           id, claim_no, attempt, due a run begins, of a job due then
+    end             id, claim_no, outcome      its handler is about to return: `done`, `failed`
+                                               (to be retried) or `stopped` (to be run again)
+    completed       id, claim_no               the node was told that its completion is committed
+    fault           pid, what, until           something was done to `pid` from `at` to `until`
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._pid = os.getpid()
+        self._clock = SystemClock()
+        self._file = os.open(
+            folder / f"{name}-{self._pid}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600
+        )
+
+    def now(self) -> float:
+        """Store time, as in `at`."""
+        return self._clock.now()
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Write one event down."""
+        line = {"event": event, "pid": self._pid, "at": self.now(), **facts}
+        os.write(self._file, json.dumps(line).encode() + b"\n")
+
+    def close(self) -> None:
+        os.close(self._file)

@@ -1,0 +1,114 @@
+"""The journals of all processes as one history."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A job that was offered to the store."""
+
+    at: float
+    not_before: float
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a job, as its handler saw it."""
+
+    id: str
+    claim_no: int
+    attempt: int
+    pid: int
+    due: float
+    began: float
+    ended: float | None = None
+    outcome: str | None = None
+
+    def __str__(self) -> str:
+        return f"claim {self.claim_no} of process {self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was done to a process between `at` and `until`."""
+
+    pid: int
+    what: str
+    at: float
+    until: float
+
+
+@dataclass(slots=True)
+class History:
+    """What all processes have seen."""
+
+    offers: dict[str, Offer] = field(default_factory=dict)
+    accepted: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    cancelled: dict[str, float] = field(default_factory=dict)
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    """Runs of each job in order of their beginning."""
+    completions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Claim numbers whose completion was reported as committed."""
+    faults: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    oddities: list[tuple[str, str]] = field(default_factory=list)
+    """Job and what makes no sense about its events."""
+
+    @classmethod
+    def read(cls, folder: Path) -> History:
+        """The history in the journals of a folder."""
+        return cls.of(event for file in sorted(folder.glob("*.jsonl")) for event in _events(file))
+
+    @classmethod
+    def of(cls, events: Iterable[dict[str, Any]]) -> History:
+        """The history of some events; those at the same time stay in the order given."""
+        history = cls()
+        for event in sorted(events, key=lambda event: event["at"]):
+            history._add(**event)
+        return history
+
+    def _add(self, event: str, at: float, pid: int, id: str = "", **facts: Any) -> None:
+        match event:
+            case "enqueue":
+                self.offers.setdefault(id, Offer(at, facts.get("not_before", at)))
+            case "enqueue_ok":
+                self.accepted.add(id)
+            case "enqueue_failed":
+                self.refused.add(id)
+            case "cancelled":
+                self.cancelled.setdefault(id, at)
+            case "start":
+                self.runs[id].append(Run(id=id, pid=pid, began=at, **facts))
+            case "end":
+                self._end(id, pid, at, **facts)
+            case "completed":
+                self.completions[id].append(facts["claim_no"])
+            case "fault":
+                self.faults[pid].append(Fault(pid, facts["what"], at, facts.get("until", at)))
+            case _:
+                raise ValueError(f"no such event: {event!r}")
+
+    def _end(self, id: str, pid: int, at: float, claim_no: int, outcome: str) -> None:
+        for run in self.runs.get(id, ()):
+            if run.claim_no == claim_no and run.pid == pid and run.ended is None:
+                run.ended, run.outcome = at, outcome
+                return
+        self.oddities.append((id, f"claim {claim_no} ended in process {pid} without a start"))
+
+    def cuts(self, run: Run, before: float) -> list[Fault]:
+        """The faults of the run's process that overlap the run and began `before` then."""
+        return [f for f in self.faults.get(run.pid, ()) if run.began <= f.until and f.at <= before]
+
+
+def _events(file: Path) -> Iterator[dict[str, Any]]:
+    """The events of one journal; a line that a kill has torn can only be the last."""
+    text = file.read_text()
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        yield json.loads(line)

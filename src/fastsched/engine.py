@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from fastsched.bus import Hint
+from fastsched.bus import CANCEL, WORK, Hint, WakeUp
 from fastsched.executor import Run
 from fastsched.handler import Handler
 from fastsched.job import NewJob, State
@@ -16,6 +16,9 @@ from fastsched.stats import NodeStats
 from fastsched.stores.base import Cancelled, Flush, Flushed, Store
 from fastsched.waiters import Waiters
 from fastsched.writer import Writer
+
+MOST_ENDED_TOLD = 100
+"""Ids of ended jobs that one hint names; of more it says only that there are some."""
 
 
 class Engine:
@@ -40,7 +43,9 @@ class Engine:
         self._listening = False
         self._closed = False
         self._lock = threading.RLock()
-        self.writer = Writer(store, store.clock, on_flushed=self._flushed)
+        self.writer = Writer(
+            store, store.clock, on_flushed=self._flushed, on_answered=self._tell_others
+        )
 
     # Life ----------------------------------------------------------------------------------------
 
@@ -113,8 +118,8 @@ class Engine:
         if requested:
             if self.node is not None:
                 self.node.cancel(requested)
-            self._bus.publish(Hint.CANCEL)
-        self._tell_ended()
+            self._bus.publish(CANCEL)
+        self._tell_ended(ids)
         return answers
 
     def make_ready(self, method: str, ids: Sequence[str]) -> list[str]:
@@ -123,7 +128,7 @@ class Engine:
         if moved:
             if self.node is not None:
                 self.node.hint()
-            self._bus.publish(Hint.WORK)
+            self._bus.publish(WORK)
         return moved
 
     def ended(self, job_id: str) -> State | None:
@@ -140,41 +145,59 @@ class Engine:
     # What comes back -----------------------------------------------------------------------------
 
     def _flushed(self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]) -> None:
-        """In the writer's thread, after every commit."""
+        """In the writer's thread, after every commit: count, and adopt what was claimed."""
         self._report.flushed(flush, flushed, ends)  # first: what is not held any more is counted
         node = self.node
         if node is not None:
             node.flushed(flush, flushed, ends)
-        hint = Hint(0)
-        if ends:
-            self.waiters.tell()
-            hint |= Hint.ENDED
-        if self._left_work(flush, flushed):
-            hint |= Hint.WORK
+
+    def _tell_others(
+        self, flush: Flush, flushed: Flushed, ends: Sequence[tuple[Run, Outcome]]
+    ) -> None:
+        """In the writer's thread, once the callers of the flush have their answers."""
+        ended = frozenset(run.job.id for run, _ in ends)
+        if ended:
+            self.waiters.tell(ended)
+        hint = Hint(
+            wake_up=self._left_work(flush, flushed),
+            ended=ended if len(ended) <= MOST_ENDED_TOLD else None,
+        )
         if hint:
             self._bus.publish(hint)
 
-    def _left_work(self, flush: Flush, flushed: Flushed) -> bool:
-        """Whether the flush put more into the store than this node took out at once."""
+    def _left_work(self, flush: Flush, flushed: Flushed) -> WakeUp | None:
+        """What the flush put into the store and this node did not take out at once."""
         returned = any(type(outcome) is not Done for _, outcome in flush.ends)
-        if not flush.jobs and not returned:
-            return False
-        return flush.claim is None or not flushed.drained or flushed.next_due is not None
+        if returned and (flush.claim is None or not flushed.drained):
+            return WakeUp()
+        taken = flush.claim is not None and flushed.drained
+        now = self._clock.now()
+        left = [(job.priority, _due(job, now)) for job in flush.jobs]
+        if taken:
+            left = [(priority, due) for priority, due in left if due > now]
+        if not left:
+            return None
+        return WakeUp(max(priority for priority, _ in left), min(due for _, due in left))
 
-    def _tell_ended(self) -> None:
-        self.waiters.tell()
-        self._bus.publish(Hint.ENDED)
+    def _tell_ended(self, ids: Sequence[str]) -> None:
+        ended = frozenset(ids)
+        self.waiters.tell(ended)
+        self._bus.publish(Hint(ended=ended))
 
     def _hinted(self, hint: Hint) -> None:
         """In the bus's thread."""
         node = self.node
-        if hint & Hint.ENDED:
-            self.waiters.tell()
+        if hint.ended is None or hint.ended:
+            self.waiters.tell(hint.ended)
         if node is not None:
-            if hint & Hint.CANCEL:
+            if hint.cancel:
                 node.look_around()
-            if hint & Hint.WORK:
-                node.hint()
+            if hint.wake_up is not None:
+                node.woken(hint.wake_up)
+
+
+def _due(job: NewJob, now: float) -> float:
+    return now + job.delay if job.at is None else job.at
 
 
 def node_stats(report: Report, node: Node | None) -> NodeStats:

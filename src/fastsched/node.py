@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from fastsched.backlog import Backlog
+from fastsched.bus import WakeUp
 from fastsched.clock import Clock
 from fastsched.context import JobContext
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, StoreError
@@ -226,6 +227,13 @@ class Node:
 
     # Hints, from any thread ----------------------------------------------------------------------
 
+    def woken(self, wake_up: WakeUp) -> None:
+        """Another process has put something into the store."""
+        if wake_up.due_at > self._clock.now() + HORIZON:
+            self._look_at(wake_up.due_at, at_the_latest=True)
+        else:
+            self.hint()
+
     def hint(self) -> None:
         """Something may be due in the store."""
         self._hint = next(self._hints)
@@ -263,11 +271,13 @@ class Node:
 
     # The keeper ----------------------------------------------------------------------------------
 
-    def _look_at(self, due: float | None) -> None:
-        """Claim again a little before `due` (store time)."""
+    def _look_at(self, due: float | None, *, at_the_latest: bool = False) -> None:
+        """Claim again a little before `due` (store time), or before an earlier time set already."""
         look = None if due is None else due - HORIZON / 2
         with self._changed:
             sooner = look is not None and (self._next_look is None or look < self._next_look)
+            if at_the_latest and not sooner:
+                return
             self._next_look = look
             if sooner:
                 self._changed.notify()

@@ -323,7 +323,7 @@ class Scheduler:
                 ended.append(state)
             return state is not None
 
-        if not engine.waiters.until(happened, timeout):
+        if not engine.waiters.until(happened, timeout, job_id):
             raise TimeoutError(f"job {job_id} has not ended within {timeout} s")
         return ended[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from fastsched.clock import Clock
@@ -18,20 +19,26 @@ class Waiters:
         self._clock = clock
         self._changed = threading.Condition()
         self._news = 0
-        self._waiting = 0
+        self._waiting: Counter[str | None] = Counter()
 
-    def tell(self) -> None:
-        """Something has ended."""
+    def tell(self, ended: frozenset[str] | None = None) -> None:
+        """Jobs have ended: these, or some if it is not known which."""
         if self._waiting:
             with self._changed:
-                self._news += 1
-                self._changed.notify_all()
+                if ended is None or None in self._waiting or not ended.isdisjoint(self._waiting):
+                    self._news += 1
+                    self._changed.notify_all()
 
-    def until(self, happened: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait until `happened()`, asked anew after all news, for at most `timeout` seconds."""
+    def until(
+        self, happened: Callable[[], bool], timeout: float | None, job_id: str | None = None
+    ) -> bool:
+        """Wait until `happened()`, for at most `timeout` seconds.
+
+        It is asked anew after news, of one job only if that is all it depends on.
+        """
         end = None if timeout is None else self._clock.monotonic() + timeout
         with self._changed:
-            self._waiting += 1
+            self._waiting[job_id] += 1
         try:
             while True:
                 seen = self._news
@@ -45,4 +52,6 @@ class Waiters:
                         self._clock.wait(self._changed, left)
         finally:
             with self._changed:
-                self._waiting -= 1
+                self._waiting[job_id] -= 1
+                if not self._waiting[job_id]:
+                    del self._waiting[job_id]

@@ -29,6 +29,7 @@ _LONGEST_PAUSE = 5.0
 """Seconds between tries to write ended runs while the store is unavailable."""
 
 Ended = tuple[Run, Outcome]
+Listener = Callable[[Flush, Flushed, Sequence[Ended]], None]
 
 
 class Ticket:
@@ -63,11 +64,16 @@ class Writer:
         store: Store,
         clock: Clock,
         *,
-        on_flushed: Callable[[Flush, Flushed, Sequence[Ended]], None],
+        on_flushed: Listener,
+        on_answered: Listener,
     ) -> None:
+        """After a commit `on_flushed` is called, then every waiting caller gets its answer, then
+        `on_answered` is called: what callers need not wait for.
+        """
         self._store = store
         self._clock = clock
         self._on_flushed = on_flushed
+        self._on_answered = on_answered
         self._claim_request: Callable[[Sequence[NewJob], int], ClaimRequest | None] = _no_claim
         self._changed = threading.Condition()
         self._inserts: list[tuple[Sequence[NewJob], Ticket]] = []
@@ -221,12 +227,18 @@ class Writer:
                 self._one_by_one(inserts, ends, claim)
         else:
             self._pause = 0.0
-            try:
-                self._on_flushed(flush, flushed, ends)
-            except Exception:
-                _log.exception("after a flush; what it wrote stands")
+            self._tell(self._on_flushed, flush, flushed, ends)
             for _, ticket in inserts:
                 ticket.resolve(flushed.known)
+            self._tell(self._on_answered, flush, flushed, ends)
+
+    def _tell(
+        self, listener: Listener, flush: Flush, flushed: Flushed, ends: Sequence[Ended]
+    ) -> None:
+        try:
+            listener(flush, flushed, ends)
+        except Exception:
+            _log.exception("after a flush; what it wrote stands")
 
     def _one_by_one(
         self,

@@ -166,14 +166,14 @@ class PrivatePostgres(PrivateServer):
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return [self._postgres, "-D", home.path / "data", *options]
 
-    def _answers(self) -> bool:
+    def _refusal(self) -> Exception | None:
         import psycopg
 
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        except psycopg.OperationalError as error:
+            return error
+        return None
 
     # -- its processes --
 

@@ -79,7 +79,12 @@ class PrivateRedis(PrivateServer):
     def _set_up(self, home: Home) -> None:
         (home.path / "data").mkdir()
         settings: dict[str, str | int] = {"save": '""', "appendonly": "no", **self._settings}
-        settings |= {"dir": "data", "unixsocket": "redis.sock", "unixsocketperm": 700, "port": 0}
+        settings |= {
+            "dir": "data",
+            "unixsocket": f'"{self._socket}"',
+            "unixsocketperm": 700,
+            "port": 0,
+        }
         if self._tcp:
             self._password = secrets.token_hex(16)
             host, port = self.address
@@ -90,7 +95,7 @@ class PrivateRedis(PrivateServer):
     def _command(self, home: Home) -> Sequence[str | os.PathLike[str]]:
         return [self._program, home.path / "redis.conf"]
 
-    def _answers(self) -> bool:
+    def _refusal(self) -> Exception | None:
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -98,9 +103,9 @@ class PrivateRedis(PrivateServer):
         with redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as client:
             try:
                 client.ping()
-            except redis.ConnectionError:
-                return False
-            return True
+            except redis.ConnectionError as error:
+                return error
+        return None
 
     def _tidy_up(self, home: Home) -> None:
         """Nothing of it outlives it."""

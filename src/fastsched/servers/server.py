@@ -93,8 +93,8 @@ class PrivateServer(ABC):
         """What to run."""
 
     @abstractmethod
-    def _answers(self) -> bool:
-        """Whether it takes connections."""
+    def _refusal(self) -> Exception | None:
+        """Try to connect; what it said if it refused."""
 
     @abstractmethod
     def _tidy_up(self, home: Home) -> None:
@@ -142,9 +142,12 @@ class PrivateServer(ABC):
 
     def _launch(self, home: Home) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - found by us or given by the caller
-                self._command(home), **self._surroundings(home), stdout=log, stderr=log
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - found by us or given by the caller
+                    self._command(home), **self._surroundings(home), stdout=log, stderr=log
+                )
+            except OSError as error:
+                raise self._cannot_run(self._program, error) from error
         home.enter(self._process.pid)
         try:
             self._wait_until_ready(self._process)
@@ -165,7 +168,7 @@ class PrivateServer(ABC):
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = self._clock.monotonic() + self._start_timeout
-        while not self._answers():
+        while (refusal := self._refusal()) is not None:
             if _ended(process, 0.01):
                 raise ServerFailed(
                     f"{self.title} ({self._program}) ended at its start, "
@@ -175,7 +178,7 @@ class PrivateServer(ABC):
             if self._clock.monotonic() > deadline:
                 raise ServerFailed(
                     f"{self.title} ({self._program}) takes no connections "
-                    f"{self._start_timeout:g} s after its start:",
+                    f"{self._start_timeout:g} s after its start ({refusal}):",
                     log=self.log_tail(),
                 )
 
@@ -323,19 +326,22 @@ class PrivateServer(ABC):
                 check=False,
             )
         except OSError as error:
-            user = self._user()
-            cure = (
-                f" as the user {user.name!r}, because this process is root; "
-                "make its folders readable for all, or run as an ordinary user"
-            )
-            raise ServerFailed(
-                f"cannot run {program}{cure if user else ''} ({error.strerror})", log=""
-            ) from error
+            raise self._cannot_run(program, error) from error
         if done.returncode:
             raise ServerFailed(
                 f"{program} failed, code {done.returncode}:",
                 log=done.stdout.decode(errors="replace"),
             )
+
+    def _cannot_run(self, program: Path, error: OSError) -> ServerFailed:
+        user = self._user()
+        as_user = (
+            f" as the user {user.name!r}, because this process is root: make its folders readable "
+            "for all, or run as an ordinary user"
+            if user
+            else ""
+        )
+        return ServerFailed(f"cannot run {program}{as_user} ({error.strerror})", log="")
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from fastsched.bus import CANCEL, WORK, Hint, WakeUp
+from fastsched.bus import CANCEL, WORK, Bus, Hint, WakeUp
 from fastsched.executor import Run
 from fastsched.handler import Handler
-from fastsched.job import NewJob, State
+from fastsched.job import Job, NewJob, State
+from fastsched.job_cache import JobCache, NoCache
 from fastsched.node import Node, Settings
 from fastsched.outcomes import Done, Outcome
 from fastsched.report import Report
@@ -31,6 +32,8 @@ class Engine:
         report: Report,
         handlers: dict[str, Handler],
         settings: Settings,
+        bus: Bus | None = None,
+        cache: JobCache | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -39,7 +42,8 @@ class Engine:
         self._report = report
         self._handlers = handlers
         self._clock = store.clock
-        self._bus = store.bus()
+        self._bus = store.bus() if bus is None else bus
+        self._cache = NoCache() if cache is None else cache
         self._listening = False
         self._closed = False
         self._lock = threading.RLock()
@@ -68,6 +72,7 @@ class Engine:
                 clock=self._clock,
                 settings=self.settings,
                 on_lost=self.start,
+                tell=self._bus.publish,
             )
             try:
                 node.start()
@@ -92,6 +97,8 @@ class Engine:
         try:
             self.writer.stop()
         finally:
+            self._bus.close()
+            self._cache.close()
             self.store.close()
 
     def listen(self) -> None:
@@ -103,6 +110,7 @@ class Engine:
 
     def forsake(self) -> None:
         """In the child of a fork."""
+        self._bus.forsake()
         self.store.forsake()
 
     # Work ----------------------------------------------------------------------------------------
@@ -125,11 +133,27 @@ class Engine:
     def make_ready(self, method: str, ids: Sequence[str]) -> list[str]:
         """`requeue` or `run_now`: those of the ids that were moved."""
         moved: list[str] = self.writer.call(lambda store: getattr(store, method)(ids))
+        self._cache.forget(moved)
         if moved:
             if self.node is not None:
                 self.node.hint()
             self._bus.publish(WORK)
         return moved
+
+    def discard(self, ids: Sequence[str]) -> list[str]:
+        """Delete dead letters: those of the ids that were dead."""
+        gone: list[str] = self.writer.call(lambda store: store.discard(ids))
+        self._cache.forget(gone)
+        return gone
+
+    def find(self, job_id: str) -> Job | None:
+        """A job by id, an ended one perhaps from the cache."""
+        job = self._cache.get(job_id)
+        if job is None:
+            job = self.store.job(job_id)
+            if job is not None:
+                self._cache.put(job)
+        return job
 
     def ended(self, job_id: str) -> State | None:
         """The state in which a job has ended; None if it has not. Absent means done."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from fastsched.backlog import Backlog
-from fastsched.bus import WakeUp
+from fastsched.bus import WORK, Hint, WakeUp
 from fastsched.clock import Clock
 from fastsched.context import JobContext
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, StoreError
@@ -76,6 +76,7 @@ class Node:
         clock: Clock,
         settings: Settings,
         on_lost: Callable[[], None],
+        tell: Callable[[Hint], None],
     ) -> None:
         self.id = new_id()
         self.settings = settings
@@ -85,6 +86,7 @@ class Node:
         self._handlers = handlers
         self._clock = clock
         self._on_lost = on_lost
+        self._tell = tell
         self.backlog = Backlog(clock)
         self._executor = Executor(handlers, clock)
         self._presence: Presence
@@ -150,6 +152,7 @@ class Node:
             self._stop_runs(JobStopped)
         self._pool.close()
         self._writer.call(lambda store: store.leave(self.id))
+        self._tell(WORK)
 
     def hurry(self) -> None:
         """End the grace of a `stop` under way: running jobs are asked to stop now."""
@@ -363,6 +366,7 @@ class Node:
             return
         _log.warning("rescued %d jobs of %d dead nodes", rescued.released, len(rescued.nodes))
         self.hint()
+        self._tell(WORK)
 
     def _rescue_in(self, store: Store) -> Rescued:
         """In the writer's thread, as all that counts."""

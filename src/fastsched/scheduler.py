@@ -22,6 +22,7 @@ from fastsched.ids import check_id
 from fastsched.job import Job, NewJob, State
 from fastsched.node import Settings
 from fastsched.options import Seconds, named_all, positive, seconds
+from fastsched.redis_choice import redis_of
 from fastsched.report import Report
 from fastsched.retry import Backoff
 from fastsched.stats import NodeStats, StoreStats
@@ -41,6 +42,9 @@ class Scheduler:
     own and those of every other process on the same store.
 
     `store_url`: where jobs are kept; default ``$FASTSCHED_URL`` or ``sqlite:///fastsched.db``.
+    `redis`: URL of the Redis or Valkey that carries hints between servers on one PostgreSQL;
+    default ``$FASTSCHED_REDIS_URL``, without it every node looks once a second. `redis_prefix`:
+    start of its channel and key names, one for each installation.
     `workers`: threads that run jobs. `queues`: those to run from, default all.
     `stop_grace`: seconds that `stop` leaves to running jobs. `interrupt_grace`: seconds between
     the steps with which a run is stopped (ask, throw, write off).
@@ -56,6 +60,8 @@ class Scheduler:
         self,
         store_url: str | None = None,
         *,
+        redis: str | None = None,
+        redis_prefix: str = "fastsched",
         workers: int = 8,
         queues: Sequence[str] | None = None,
         stop_grace: Seconds = 25.0,
@@ -76,6 +82,7 @@ class Scheduler:
         )
         self.store_url = store_url or os.environ.get("FASTSCHED_URL") or DEFAULT_URL
         self._new_store()  # refuses a bad URL here rather than at the first enqueue
+        self._redis = redis_of(redis, redis_prefix, self.store_url)
         self._handlers: dict[str, Handler] = {}
         self._events = Events()
         self._report = Report(self._events, self._clock)
@@ -232,8 +239,11 @@ class Scheduler:
             return engine
         with self._lock:
             if self._engine is None:
+                store = self._new_store()
                 engine = Engine(
-                    store=self._new_store(),
+                    store=store,
+                    bus=None if self._redis is None else self._redis.bus(store.clock),
+                    cache=None if self._redis is None else self._redis.cache(),
                     report=self._report,
                     handlers=self._handlers,
                     settings=self._settings,
@@ -278,7 +288,7 @@ class Scheduler:
 
     def find(self, job_id: str) -> Job | None:
         """A job by id; None when it is not known, or done and not kept."""
-        return self._open().store.job(check_id(job_id))
+        return self._open().find(check_id(job_id))
 
     def state(self, job_id: str) -> State:
         """The state of a job accepted before; absent means done."""
@@ -363,9 +373,7 @@ class Scheduler:
 
     def discard(self, *job_ids: str) -> list[str]:
         """Delete dead letters; the ids that were dead."""
-        ids = [check_id(i) for i in job_ids]
-        discarded: list[str] = self._open().writer.call(lambda store: store.discard(ids))
-        return discarded
+        return self._open().discard([check_id(i) for i in job_ids])
 
     # Hooks ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastsched.bus import WORK
 from fastsched.clock import Clock
 from fastsched.errors import StoreError
 from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
@@ -179,7 +178,6 @@ class SqliteStore:
         presence = self._presences.pop(node, None)
         if presence is not None:
             presence.close()
-        self.bus().publish(WORK)
 
     def _release_all(self, db: sqlite3.Connection, node: str) -> int:
         """Everything that the node holds goes back, and its row goes; how many jobs."""
@@ -214,8 +212,6 @@ class SqliteStore:
                 released += self._release_all(db, node)
             self._count(db, Counter(rescued=released, crashed=len(charged), dead=len(dead)))
             self._sweep(keep={row[0] for row in run(db, "nodes")})
-        if released:
-            self.bus().publish(WORK)
         return Rescued(nodes=nodes, released=released, charged=charged, dead=dead)
 
     def _sweep(self, keep: set[str]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from typing import Any
 
 from fastsched.clock import Clock
 from fastsched.errors import JobCancelled, JobInterrupt
@@ -12,6 +16,9 @@ from fastsched.job import Claim, ClaimedJob
 
 _current: ContextVar[JobContext | None] = ContextVar("fastsched_job", default=None)
 _log = logging.getLogger("fastsched.handler")
+
+Effects = Callable[[Claim], AbstractContextManager[Any]]
+"""Opens the transaction that completes a claim at its end."""
 
 
 class JobContext:
@@ -21,10 +28,28 @@ class JobContext:
     `current_job()` anywhere below the handler in the same thread.
     """
 
-    __slots__ = ("_clock", "_interrupt", "_logger", "_started", "_stop", "_waiting", "job", "node")
+    __slots__ = (
+        "_clock",
+        "_effects",
+        "_interrupt",
+        "_logger",
+        "_shielded",
+        "_started",
+        "_stop",
+        "_waiting",
+        "committed",
+        "job",
+        "node",
+    )
 
-    def __init__(self, job: ClaimedJob, node: str, clock: Clock) -> None:
+    def __init__(
+        self, job: ClaimedJob, node: str, clock: Clock, effects: Effects | None = None
+    ) -> None:
         self.job = job
+        self.committed = False
+        """Whether `transaction` has completed the job."""
+        self._effects = effects
+        self._shielded = False
         self.node = node
         self._clock = clock
         self._started = clock.monotonic()
@@ -84,6 +109,37 @@ class JobContext:
             while self._interrupt is None and (left := end - self._clock.monotonic()) > 0:
                 self._clock.wait(self._waiting, left)
         return self.cancelled
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A database transaction in which the handler's effects and the job's end are one.
+
+        Gives a connection to the store's database: a `psycopg.Connection` or a
+        `sqlite3.Connection`. When the block ends the job is complete and all is committed, once;
+        when it raises, or when the job is not this run's any more (`JobStopped`), nothing is. Use
+        it last in the handler and keep it short: on SQLite it holds the write lock.
+        """
+        if self._effects is None:
+            raise LookupError("ctx.transaction() works inside a handler that a worker runs")
+        if self.committed:
+            raise RuntimeError("the job is complete already; one ctx.transaction() ends a run")
+        self.check()
+        self._shield(True)
+        try:
+            with self._effects(self.claim) as connection:
+                yield connection
+            self.committed = True
+        finally:
+            self._shield(False)
+
+    def _shield(self, on: bool) -> None:
+        with self._stop:
+            self._shielded = on
+
+    def unless_shielded(self, throw: Callable[[], bool]) -> bool:
+        """Throw an exception into the handler, but not while it holds a transaction open."""
+        with self._stop:
+            return not self._shielded and throw()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

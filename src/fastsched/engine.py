@@ -15,6 +15,7 @@ from fastsched.outcomes import Done, Outcome
 from fastsched.report import Report
 from fastsched.stats import NodeStats
 from fastsched.stores.base import Cancelled, Flush, Flushed, Store
+from fastsched.user_connection import UserConnection
 from fastsched.waiters import Waiters
 from fastsched.writer import Writer
 
@@ -119,6 +120,19 @@ class Engine:
         """Store jobs; the ids, among those given by the caller, that were known before."""
         return self.writer.insert(jobs)
 
+    def insert_through(self, connection: UserConnection, jobs: Sequence[NewJob]) -> None:
+        """Store jobs in the user's transaction; the nodes are woken once it is committed, if
+        the connection can say so, and else find them by themselves."""
+        self.store.insert_through(connection, jobs)
+        if connection.after_commit is not None:
+            connection.after_commit(self.wake)
+
+    def wake(self) -> None:
+        """Tell all nodes that there may be work."""
+        if self.node is not None:
+            self.node.hint()
+        self._bus.publish(WORK)
+
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
         """Cancel jobs wherever they are."""
         answers: dict[str, Cancelled] = self.writer.call(lambda store: store.cancel(ids))
@@ -135,9 +149,7 @@ class Engine:
         moved: list[str] = self.writer.call(lambda store: getattr(store, method)(ids))
         self._cache.forget(moved)
         if moved:
-            if self.node is not None:
-                self.node.hint()
-            self._bus.publish(WORK)
+            self.wake()
         return moved
 
     def discard(self, ids: Sequence[str]) -> list[str]:

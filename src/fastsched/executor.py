@@ -9,12 +9,22 @@ from typing import Any
 
 from fastsched.clock import Clock
 from fastsched.codec import decode
-from fastsched.context import JobContext, _current
+from fastsched.context import Effects, JobContext, _current
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, JobTimeout, PayloadError
 from fastsched.handler import Handler
 from fastsched.interrupt import Armed
 from fastsched.job import Claim, ClaimedJob, Failure
-from fastsched.outcomes import DONE, EXPIRE, RELEASE, Cancel, Dead, Outcome, Retry, Snooze
+from fastsched.outcomes import (
+    COMMITTED,
+    DONE,
+    EXPIRE,
+    RELEASE,
+    Cancel,
+    Dead,
+    Outcome,
+    Retry,
+    Snooze,
+)
 from fastsched.retry import clamp
 
 _MAX_MESSAGE = 2_000
@@ -26,10 +36,12 @@ class Run:
 
     __slots__ = ("_armed", "_unsettled", "claim", "context", "duration", "job", "thread")
 
-    def __init__(self, job: ClaimedJob, node: str, clock: Clock) -> None:
+    def __init__(
+        self, job: ClaimedJob, node: str, clock: Clock, effects: Effects | None = None
+    ) -> None:
         self.job = job
         self.claim = Claim(job.id, node, job.claim_no)
-        self.context = JobContext(job, node, clock)
+        self.context = JobContext(job, node, clock, effects)
         self.thread = threading.get_ident()
         self.duration: float | None = None
         """Seconds, once it has ended; None if it never started."""
@@ -52,7 +64,9 @@ class Run:
     def throw(self, interrupt: type[JobInterrupt]) -> bool:
         """Raise inside the handler; False if it is not in its own code now."""
         armed = self._armed
-        return armed is not None and armed.throw(interrupt)
+        if armed is None:
+            return False
+        return self.context.unless_shielded(lambda: armed.throw(interrupt))
 
     def call(self, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """The handler's own code, the only part that can be interrupted."""
@@ -88,6 +102,13 @@ class Executor:
             args, kwargs = decode(job.payload)
         except PayloadError as error:
             return Dead("the payload cannot be read", Failure("PayloadError", str(error)))
+        outcome = self._called(run, handler, args, kwargs)
+        return COMMITTED if run.context.committed else outcome
+
+    def _called(
+        self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]
+    ) -> Outcome:
+        job = run.job
         try:
             value = run.call(handler, args, kwargs)
         except JobCancelled:

@@ -133,6 +133,7 @@ class Node:
             executor=self._executor,
             presence=self._presence,
             clock=self._clock,
+            effects=self._store.effects,
             interrupt_grace=self.settings.interrupt_grace,
             finish=self._writer.end,
         )

@@ -68,11 +68,16 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """Done, and written already, together with the handler's own effects."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Given back unused; the attempt is not charged."""
 
 
-Outcome = Done | Retry | Dead | Snooze | Cancel | Expire | Release
+Outcome = Done | Committed | Retry | Dead | Snooze | Cancel | Expire | Release
 
 
 def _check_delay(outcome: Retry | Snooze, given: object) -> None:
@@ -89,5 +94,6 @@ def _check_reason(outcome: Retry | Snooze | Cancel, given: object) -> None:
 
 
 DONE = Done()
+COMMITTED = Committed()
 EXPIRE = Expire()
 RELEASE = Release()

@@ -9,6 +9,7 @@ from itertools import count
 
 from fastsched.backlog import Backlog
 from fastsched.clock import Clock, wait_for
+from fastsched.context import Effects
 from fastsched.errors import JobInterrupt, JobStopped, JobTimeout
 from fastsched.executor import Executor, Run
 from fastsched.heap import Id, IndexedHeap
@@ -112,6 +113,7 @@ class Pool:
         executor: Executor,
         presence: Presence,
         clock: Clock,
+        effects: Effects,
         interrupt_grace: float,
         finish: Callable[[Run, Outcome], None],
     ) -> None:
@@ -121,6 +123,7 @@ class Pool:
         self._executor = executor
         self._presence = presence
         self._clock = clock
+        self._effects = effects
         self._finish = finish
         self._watchdog = Watchdog(clock, interrupt_grace, self._write_off)
         self._free_slots = list(range(self.slots(size)))
@@ -186,7 +189,7 @@ class Pool:
     def _work(self, slot: int) -> None:
         finished = False
         while (job := self._backlog.take(finished)) is not None:
-            run = Run(job, self._node, self._clock)
+            run = Run(job, self._node, self._clock, self._effects)
             outcome = self._run(slot, run)
             if not run.settle():
                 self._bury_zombie(slot)

@@ -9,7 +9,17 @@ from fastsched.clock import Clock
 from fastsched.events import Event, Events, Transition
 from fastsched.executor import Run
 from fastsched.job import State
-from fastsched.outcomes import Cancel, Dead, Done, Expire, Outcome, Release, Retry, Snooze
+from fastsched.outcomes import (
+    Cancel,
+    Committed,
+    Dead,
+    Done,
+    Expire,
+    Outcome,
+    Release,
+    Retry,
+    Snooze,
+)
 from fastsched.stats import Meter
 from fastsched.stores.base import Flush, Flushed, Rescued
 
@@ -93,7 +103,7 @@ def _transition(run: Run, outcome: Outcome, flushed: Flushed) -> Transition:
     if flushed.states.get(run.job.id) is State.CANCELLED:
         return Transition.CANCELLED
     match outcome:
-        case Done():
+        case Done() | Committed():
             return Transition.COMPLETED
         case Retry():
             return Transition.RETRIED

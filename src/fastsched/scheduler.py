@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Concatenate, TypeVar, overload
@@ -28,6 +30,7 @@ from fastsched.retry import Backoff
 from fastsched.stats import NodeStats, StoreStats
 from fastsched.stores import make_store
 from fastsched.stores.base import Cancelled
+from fastsched.user_connection import UserConnection, adapt
 
 DEFAULT_URL = "sqlite:///fastsched.db"
 _H = TypeVar("_H", bound=Hook)
@@ -89,6 +92,7 @@ class Scheduler:
         self._engine: Engine | None = None
         self._closing: Engine | None = None
         self._lock = threading.RLock()
+        self._through: ContextVar[UserConnection | None] = ContextVar("through", default=None)
         _schedulers.add(self)
 
     def __repr__(self) -> str:
@@ -266,19 +270,47 @@ class Scheduler:
 
     # Enqueueing ----------------------------------------------------------------------------------
 
-    def enqueue(self, job: NewJob) -> JobHandle:
-        """Store one job made by ``function.job(...)``; returns once it is committed."""
-        _check_jobs((job,))
-        self._open().insert((job,))
-        return JobHandle(job.id, self)
+    def enqueue(self, job: NewJob, *, connection: Any = None) -> JobHandle:
+        """Store one job made by ``function.job(...)``; returns once it is committed.
 
-    def enqueue_many(self, jobs: Iterable[NewJob]) -> list[JobHandle]:
-        """Store many jobs in one transaction: all of them, or none and an error."""
+        With `connection` it becomes part of that connection's transaction: see `transaction`.
+        """
+        return self.enqueue_many((job,), connection=connection)[0]
+
+    def enqueue_many(self, jobs: Iterable[NewJob], *, connection: Any = None) -> list[JobHandle]:
+        """Store many jobs in one transaction: all of them, or none and an error.
+
+        With `connection` they become part of that connection's transaction: see `transaction`.
+        """
         batch = list(jobs)
         _check_jobs(batch)
         if batch:
-            self._open().insert(batch)
+            through = self._through.get() if connection is None else adapt(connection)
+            if through is None:
+                self._open().insert(batch)
+            else:
+                self._open().insert_through(through, batch)
         return [JobHandle(job.id, self) for job in batch]
+
+    @contextlib.contextmanager
+    def transaction(self, connection: Any) -> Iterator[Any]:
+        """A transaction of your own connection; what this thread enqueues inside is part of it.
+
+        `connection`: of psycopg 3, a Session or Connection of SQLAlchemy, or one of Django's, to
+        the PostgreSQL database of this scheduler. The jobs exist if the transaction commits, and
+        workers are woken then; if the block raises, it is rolled back and there are none. A
+        transaction that was open before stays open, and commits when its owner commits it.
+        """
+        through = adapt(connection)
+        engine = self._open()
+        token = self._through.set(through)
+        try:
+            with through.begin():
+                yield connection
+        finally:
+            self._through.reset(token)
+        if through.after_commit is None:
+            engine.wake()
 
     # Looking -------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from fastsched.errors import (
 )
 from fastsched.executor import Run
 from fastsched.job import NewJob
-from fastsched.outcomes import Outcome
+from fastsched.outcomes import COMMITTED, Outcome
 from fastsched.stores.base import ClaimRequest, Flush, Flushed, Store
 
 _log = logging.getLogger("fastsched.writer")
@@ -207,7 +207,7 @@ class Writer:
             return
         flush = Flush(
             jobs=[job for jobs, _ in inserts for job in jobs],
-            ends=[(run.claim, outcome) for run, outcome in ends],
+            ends=[(run.claim, outcome) for run, outcome in ends if outcome is not COMMITTED],
             claim=claim,
         )
         try:

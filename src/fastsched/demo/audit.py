@@ -37,10 +37,10 @@ class Facts:
     dead: Mapping[str, str]
     """Path and failure of every dead letter."""
     runs: Sequence[RunRecord]
-    killed_pid: int
+    killed_pid: int | None
+    """None if everything was over before a worker could be killed."""
     killed_at: float | None
-    """On the monotonic clock; None if everything was over before."""
-    survivor_pid: int
+    """On the monotonic clock."""
 
     @cached_property
     def measured(self) -> dict[str, list[RunRecord]]:
@@ -69,7 +69,7 @@ class Facts:
         starts = [
             run.began
             for run in self.runs
-            if run.given_back and run.pid == self.survivor_pid and run.began > self.killed_at
+            if run.given_back and run.pid != self.killed_pid and run.began > self.killed_at
         ]
         return min(starts) - self.killed_at if starts else None
 

@@ -27,7 +27,7 @@ class Measure:
     """Of text; None for other files."""
 
 
-@scheduler.job(max_attempts=3, backoff=exponential(0.2, cap=1.0))
+@scheduler.job(max_attempts=4, backoff=exponential(0.2, cap=1.0))
 def measure(ctx: JobContext, path: str, log: str) -> None:
     """Measure a file and write down, with the claim, what this run came to."""
     runs = RunLog(Path(log))

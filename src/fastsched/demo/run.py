@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sysconfig
 import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastsched.clock import SystemClock
@@ -20,21 +22,26 @@ from fastsched.demo.report import Report
 from fastsched.demo.runlog import RunLog
 from fastsched.demo.tree import Trouble, find_files, priority_of, walk_again
 from fastsched.errors import FastschedError
+from fastsched.job import State
 from fastsched.stats import StoreStats
 
 _BATCH = 1_000
 """Jobs in one transaction."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at how far the workers are, if nothing else wakes us."""
-_FIRST = 100
-"""Priority of the file that comes late, so that its retry is among the first."""
+_PATIENCE = 60.0
+"""Seconds without any progress after which the demo has failed."""
+
+
+class DemoError(FastschedError):
+    """The demo could not be carried through."""
 
 
 def run_demo(folder: Path | None, *, workers: int, limit: int | None, quiet: bool) -> Report:
     """Run it in a private folder that is removed at the end; the report, whatever it says."""
     root = (folder or Path(sysconfig.get_path("stdlib"))).absolute()
     with tempfile.TemporaryDirectory(prefix="fastsched-demo-") as scratch:
-        demo = Demo(root, Path(scratch).resolve(), workers=workers, limit=limit, quiet=quiet)
+        demo = Demo(root, Path(scratch).resolve(), threads=workers, limit=limit, quiet=quiet)
         try:
             return demo.run()
         finally:
@@ -45,36 +52,40 @@ class Demo:
     """One run of it."""
 
     def __init__(
-        self, root: Path, scratch: Path, *, workers: int, limit: int | None, quiet: bool
+        self, root: Path, scratch: Path, *, threads: int, limit: int | None, quiet: bool
     ) -> None:
         self._root = root
         self._scratch = scratch
-        self._threads = workers
+        self._threads = threads
         self._limit = limit
-        self._quiet = quiet
         self._clock = SystemClock()
         self._log = scratch / "runs.jsonl"
         self._trouble = Trouble(scratch / "trouble")
+        self._files = find_files(root, limit)
+        self._total = len(self._files) + len(self._trouble.paths)
+        self._progress = Progress(self._total, quiet=quiet)
         self._workers: list[WorkerProcess] = []
+        self._killed: WorkerProcess | None = None
         self._killed_at: float | None = None
+        self._ended = -1
+        self._ended_at = self._clock.monotonic()
         scheduler.configure(store_url=f"sqlite:///{scratch / 'jobs.db'}")
 
     def run(self) -> Report:
-        """Enqueue, let two workers run, kill one half-way, and take stock."""
+        """Let two workers measure all files, kill one half-way, and take stock."""
         began = self._clock.now()
-        files = find_files(self._root, self._limit)
-        jobs = {
-            path: _FIRST if i == 0 else priority_of(path)
-            for i, path in enumerate([*self._trouble.paths, *files])
-        }
-        with Progress(len(jobs), quiet=self._quiet) as progress:
-            progress.say(f"{len(files):,} files below {self._root}, and 4 that will fail")
-            seconds = self._enqueue(jobs)
-            progress.say(f"enqueued {len(jobs):,} jobs in {seconds:.2f} s")
+        with self._progress as progress:
+            progress.say(f"{len(self._files):,} files below {self._root}")
+            progress.say(f"{len(self._trouble.paths)} more that will fail, below {self._scratch}")
+            self._enqueue(self._trouble.paths)
             self._trouble.vanish()
-            self._start_workers(progress)
-            self._watch(len(jobs), progress)
-        return Report(self._facts(jobs, began, seconds))
+            self._start_workers()
+            seconds = self._enqueue(self._files)
+            progress.say(
+                f"enqueued {self._total:,} jobs, {len(self._files) / seconds:,.0f} a second"
+            )
+            self._until(self._idle)
+        return Report(self._facts(began, seconds))
 
     def stop(self) -> None:
         """Leave nothing running; may be called twice."""
@@ -82,67 +93,78 @@ class Demo:
             worker.stop()
         scheduler.stop()
 
-    def _enqueue(self, priorities: dict[str, int]) -> float:
+    def _enqueue(self, paths: Sequence[str]) -> float:
+        """A job for each path; how many seconds that took."""
         began = self._clock.monotonic()
-        jobs = [
-            measure.options(priority=priority).job(path, str(self._log))
-            for path, priority in priorities.items()
-        ]
-        for start in range(0, len(jobs), _BATCH):
-            scheduler.enqueue_many(jobs[start : start + _BATCH])
+        for start in range(0, len(paths), _BATCH):
+            scheduler.enqueue_many(
+                measure.options(priority=priority_of(path)).job(path, str(self._log))
+                for path in paths[start : start + _BATCH]
+            )
         return self._clock.monotonic() - began
 
-    def _start_workers(self, progress: Progress) -> None:
+    def _start_workers(self) -> None:
         for name in ("first", "second"):
             worker = WorkerProcess(name, scheduler.store_url, self._threads, self._scratch)
             self._workers.append(worker)
-            progress.say(f"started the {name} worker, pid {worker.pid}: {self._threads} threads")
+            self._progress.say(f"started the {name} worker, pid {worker.pid}")
+        self._until(lambda look: len(look.nodes) == len(self._workers))
 
-    def _watch(self, total: int, progress: Progress) -> None:
-        """Until every job has ended; half-way, kill the first worker."""
-        first, second = self._workers
-        idle = False
-        while not idle:
+    def _idle(self, look: StoreStats) -> bool:
+        """Whether every job has ended; half-way, kill a worker."""
+        if self._killed is None and 2 * self._ended >= self._total:
+            self._kill(look)
+        return look.accepted == self._total and not look.live
+
+    def _kill(self, look: StoreStats) -> None:
+        """SIGKILL to the worker that holds the most jobs, if one holds any."""
+        held = Counter(job.node for job in scheduler.jobs(State.CLAIMED, limit=10_000))
+        pids = {node.id: node.pid for node in look.nodes}
+        for node, count in held.most_common(1):
+            worker = next(w for w in self._workers if w.pid == pids.get(node or ""))
+            self._killed_at = self._clock.monotonic()
+            worker.kill()
+            self._killed = worker
+            share = f"{self._ended:,} of {self._total:,} jobs"
+            self._progress.say(
+                f"SIGKILL to the {worker.name} worker at {share}, while it held {count:,}"
+            )
+
+    def _until(self, happened: Callable[[StoreStats], bool]) -> None:
+        """Look, show how far we are, and look again when something may have changed."""
+        while not happened(look := scheduler.store_stats()):
+            self._note(look)
             try:
                 scheduler.wait_until_idle(_LOOK_EVERY, include_scheduled=True)
-                idle = True
             except TimeoutError:
-                pass
-            look = scheduler.store_stats()
-            ended = look.done + look.dead
-            progress.at(ended)
-            if look.retried:
-                self._trouble.arrive()
-            if self._killed_at is None and 2 * ended >= total:
-                self._killed_at = self._clock.monotonic()
-                first.kill()
-                progress.say(f"SIGKILL to the first worker, pid {first.pid}, at {ended:,} jobs")
-            for worker in (first, second) if self._killed_at is None else (second,):
-                if not worker.alive:
-                    raise DemoError(
-                        f"the {worker.name} worker has ended by itself:\n{worker.log_tail()}"
-                    )
+                continue
+        self._note(look)
 
-    def _facts(self, jobs: dict[str, int], began: float, enqueue_seconds: float) -> Facts:
-        look: StoreStats = scheduler.store_stats()
-        dead = scheduler.dead_letters(limit=len(jobs))
-        killed, survivor = self._workers
+    def _note(self, look: StoreStats) -> None:
+        if look.retried:
+            self._trouble.arrive()
+        now = self._clock.monotonic()
+        if look.done + look.dead != self._ended:
+            self._ended, self._ended_at = look.done + look.dead, now
+            self._progress.at(self._ended)
+        gone = [w for w in self._workers if w is not self._killed and not w.alive]
+        if gone or now > self._ended_at + _PATIENCE:
+            worker = (gone or [w for w in self._workers if w is not self._killed])[0]
+            what = "ended by itself" if gone else f"got nothing done for {_PATIENCE:g} s"
+            raise DemoError(f"the {worker.name} worker {what}; its log:\n{worker.log_tail()}")
+
+    def _facts(self, began: float, enqueue_seconds: float) -> Facts:
+        dead = scheduler.dead_letters(limit=self._total)
         return Facts(
             root=str(self._root),
-            enqueued=tuple(jobs),
+            enqueued=(*self._trouble.paths, *self._files),
             vanished=str(self._trouble.vanished),
-            again=walk_again(self._root, self._limit)
-            | walk_again(self._trouble.dangling.parent, None),
+            again=walk_again(self._root, self._limit) | walk_again(self._trouble.folder, None),
             began=began,
             enqueue_seconds=enqueue_seconds,
-            store=look,
+            store=scheduler.store_stats(),
             dead={decode(job.payload)[0][0]: str(job.failure) for job in dead},
             runs=RunLog(self._log).read(),
-            killed_pid=killed.pid,
+            killed_pid=None if self._killed is None else self._killed.pid,
             killed_at=self._killed_at,
-            survivor_pid=survivor.pid,
         )
-
-
-class DemoError(FastschedError):
-    """The demo could not be carried through."""

@@ -77,6 +77,7 @@ class Trouble:
     """Files that fail for real: gone, leading nowhere, not what they seem, or there only later."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.vanished = folder / "vanished.py"
         self.dangling = folder / "dangling.py"
         self.binary = folder / "binary.py"

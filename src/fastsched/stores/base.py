@@ -7,14 +7,16 @@ affair. Methods marked *write* are called by one thread at a time; *look-ups* by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastsched.bus import Bus
 from fastsched.clock import Clock
 from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
 from fastsched.outcomes import Outcome
+from fastsched.user_connection import UserConnection
 
 HORIZON = 1.0
 """Seconds ahead for which jobs are claimed, so that they start on time."""
@@ -165,6 +167,15 @@ class Store(Protocol):
 
     def flush(self, flush: Flush) -> Flushed:
         """Write one batch, all or nothing; `StoreError` if nothing was written."""
+
+    def insert_through(self, connection: UserConnection, jobs: Sequence[NewJob]) -> None:
+        """Store jobs in the user's own transaction; called from the user's thread."""
+
+    def effects(self, claim: Claim) -> AbstractContextManager[Any]:
+        """A transaction of the store's database that completes the claim at its end.
+
+        `JobStopped`, and nothing written, if the claim does not hold; called from any thread.
+        """
 
     def register(self, node: NodeInfo, slots: int) -> Presence:
         """Announce a node with room to record `slots` running jobs."""

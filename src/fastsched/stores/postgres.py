@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from psycopg import errors
+from psycopg_pool import ConnectionPool
+
 from fastsched.bus import Bus, NoBus
 from fastsched.clock import RemoteClock, boot_seconds
-from fastsched.errors import CommitUnknown, StoreUnavailable
+from fastsched.errors import CommitUnknown, JobStopped, SchemaError, StoreUnavailable
 from fastsched.ids import new_id
 from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
+from fastsched.outcomes import DONE
 from fastsched.stores.base import (
     HORIZON,
     Cancelled,
@@ -41,11 +47,13 @@ from fastsched.stores.postgres_link import (
     Link,
     TryAgain,
     begin,
+    conninfo_of,
     shown,
 )
 from fastsched.stores.postgres_nodes import LEASE, Place, judging, lock, register, tend
 from fastsched.stores.postgres_schema import migrate, version
 from fastsched.stores.rows import job_of
+from fastsched.user_connection import UserConnection
 
 _log = logging.getLogger("fastsched.postgres")
 _COPY_FROM = 10
@@ -54,6 +62,8 @@ _PROMOTE_AT_ONCE = 5_000
 _ROWS_PER_SECOND = 5_000
 """Slowest rate that a large flush is given time for."""
 _TRIES = 5
+MOST_USER_CONNECTIONS = 10
+"""Connections that handlers may use at once for `ctx.transaction()`."""
 
 
 class PostgresStore:
@@ -72,6 +82,8 @@ class PostgresStore:
         self._flush_no = 0
         self._unsure: dict[str, int] = {}  # jobs of flushes with unknown commits
         self._doubt = False
+        self._pooling = threading.Lock()
+        self._pool: ConnectionPool[Db] | None = None
         self._places: dict[str, Place] = {}
         self._numbers: dict[str, int] = {}
 
@@ -88,11 +100,15 @@ class PostgresStore:
         for link in (self._keeps, self._looks, self._writes):
             link.close()
         self._deadlines.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
         self._places.clear()
 
     def forsake(self) -> None:
         for link in (self._keeps, self._looks, self._writes):
             link.forsake()
+        _abandoned.append(self._pool)
 
     def bus(self) -> Bus:
         return NoBus()
@@ -233,6 +249,52 @@ class PostgresStore:
     def _number(self, node: str) -> int:
         """The number of a node of this process; 0, which is none's, for others."""
         return self._numbers.get(node, 0)
+
+    def insert_through(self, connection: UserConnection, jobs: Sequence[NewJob]) -> None:
+        connection.check_in_transaction()
+        db: Db = connection.driver
+        given = [job for job in jobs if job.given_id]
+        others = [job for job in jobs if not job.given_id]
+        try:
+            accepted = len(others)
+            if others:
+                self._run(db, "insert", **job_arrays(others))
+            if given:
+                accepted += len(self._run(db, "insert_given", **job_arrays(given)).fetchall())
+            # A name of its own for the mark: it belongs to no flush of the writer.
+            self._run(db, "mark", writer=new_id(), flush_no=0, counts=_counts(accepted=accepted))
+        except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
+            raise SchemaError(
+                "the connection's database has no fastsched tables; "
+                "is it the one of this scheduler's store_url?"
+            ) from error
+
+    @contextlib.contextmanager
+    def effects(self, claim: Claim) -> Iterator[Db]:
+        with self._user_pool().connection() as db, db.transaction():
+            yield db
+            ends = Ends([(claim, DONE)], keep_done=self._keep_done, number_of=self._number)
+            for name in ends.batches:
+                answer = self._run(db, name, **ends.parameters(name))
+                if bool(answer.fetchall()) is (name == "complete"):
+                    raise JobStopped(
+                        f"job {claim.id} is not this run's any more; nothing was written"
+                    )
+            self._run(db, "mark", writer=new_id(), flush_no=0, counts=_counts(done=1))
+
+    def _user_pool(self) -> ConnectionPool[Db]:
+        """Connections for handlers; those of the store itself are never lent."""
+        with self._pooling:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    conninfo_of(self._url),
+                    min_size=0,
+                    max_size=MOST_USER_CONNECTIONS,
+                    timeout=CALL_TIMEOUT,
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                )
+            return self._pool
 
     def register(self, node: NodeInfo, slots: int) -> Place:
         with self._keeps.use() as db:
@@ -444,6 +506,15 @@ class PostgresStore:
             with self._looks.use() as db:
                 rows = self._run(db, statement, **given).fetchall()
         return rows
+
+
+_abandoned: list[ConnectionPool[Db] | None] = []
+"""Pools of a fork's parent: closing them would end the parent's sessions."""
+
+
+def _counts(**counts: int) -> str:
+    """The counts of a mark."""
+    return json.dumps({name: n for name, n in counts.items() if n})
 
 
 def _ended(

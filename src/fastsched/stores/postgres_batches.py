@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastsched.job import Claim, NewJob, State
-from fastsched.outcomes import Cancel, Dead, Done, Expire, Outcome, Release, Retry, Snooze
+from fastsched.outcomes import (
+    Cancel,
+    Committed,
+    Dead,
+    Done,
+    Expire,
+    Outcome,
+    Release,
+    Retry,
+    Snooze,
+)
 from fastsched.stores.rows import failure_text
 
 COPY_TYPES = ["bytea", "text", "text", "int2", "float8", "int4", "bytea"]
@@ -103,7 +113,7 @@ _ENDED_AS = {
 
 def _statement_of(outcome: Outcome, keep_done: bool) -> str:
     match outcome:
-        case Done():
+        case Done() | Committed():
             return "end_jobs" if keep_done else "complete"
         case Dead() | Cancel() | Expire():
             return "end_jobs"

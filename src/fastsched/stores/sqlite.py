@@ -7,14 +7,15 @@ checkpoint at once (which can corrupt a database with SQLite before 3.51.3).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastsched.clock import Clock
-from fastsched.errors import StoreError
+from fastsched.errors import ConfigurationError, JobStopped, StoreError
 from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
 from fastsched.pipe_bus import PipeBus
 from fastsched.stores.base import (
@@ -29,9 +30,10 @@ from fastsched.stores.base import (
 )
 from fastsched.stores.presence import FilePresence, is_dead, was_running
 from fastsched.stores.rows import job_of
-from fastsched.stores.sqlite_ends import end_runs
+from fastsched.stores.sqlite_ends import complete_one, end_runs
 from fastsched.stores.sqlite_file import SQL, SqliteFile, run
 from fastsched.stores.sqlite_rows import new_row
+from fastsched.user_connection import UserConnection
 
 _PROMOTE_AT_ONCE = 5_000
 """Scheduled rows made ready in one claim."""
@@ -156,6 +158,20 @@ class SqliteStore:
         for name, by in tally.items():
             if by:
                 run(db, "count", name=name, by=by)
+
+    def insert_through(self, connection: UserConnection, jobs: Sequence[NewJob]) -> None:
+        raise ConfigurationError(
+            f"{self.name} is not the database of that connection; use a postgresql:// store_url, "
+            "or ctx.transaction() inside a handler"
+        )
+
+    @contextlib.contextmanager
+    def effects(self, claim: Claim) -> Iterator[sqlite3.Connection]:
+        with self._file.effects() as db:
+            yield db
+            if not complete_one(db, claim, self.clock.now(), keep_done=self._keep_done):
+                raise JobStopped(f"job {claim.id} is not this run's any more; nothing was written")
+            self._count(db, Counter(done=1))
 
     def register(self, node: NodeInfo, slots: int) -> FilePresence:
         with self._file.transaction() as db:
@@ -341,8 +357,12 @@ class SqliteStore:
 
     def counts(self) -> Counts:
         with self._file.look_up() as db:
-            states = {State(state): n for state, n in run(db, "states")}
-            totals = dict(run(db, "totals").fetchall())
+            db.execute("BEGIN")  # both of one moment, or they would not balance
+            try:
+                states = {State(state): n for state, n in run(db, "states")}
+                totals = dict(run(db, "totals").fetchall())
+            finally:
+                db.execute("COMMIT")
         return Counts(states=states, totals=totals)
 
     def nodes(self) -> list[NodeInfo]:

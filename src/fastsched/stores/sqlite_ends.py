@@ -7,7 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fastsched.job import Claim, Failure, State
-from fastsched.outcomes import Cancel, Dead, Done, Expire, Outcome, Release, Retry, Snooze
+from fastsched.outcomes import (
+    Cancel,
+    Committed,
+    Dead,
+    Done,
+    Expire,
+    Outcome,
+    Release,
+    Retry,
+    Snooze,
+)
 from fastsched.stores.rows import failure_text
 from fastsched.stores.sqlite_file import SQL, run
 
@@ -36,6 +46,11 @@ def end_runs(
         tally[state if state.ended else type(outcome).__name__.lower()] += 1
     tally["stale"] += len(stale)
     return frozenset(stale), states
+
+
+def complete_one(db: sqlite3.Connection, claim: Claim, now: float, *, keep_done: bool) -> bool:
+    """Write one success; whether the claim held."""
+    return not _complete(db, [claim], now, keep=keep_done)
 
 
 def _complete(
@@ -72,7 +87,7 @@ def _end(db: sqlite3.Connection, claim: Claim, outcome: Outcome, now: float) -> 
             return _end_as(db, claim, State.CANCELLED, now, reason)
         case Expire():
             return _end_as(db, claim, State.EXPIRED, now, "deadline passed")
-        case Done():
+        case Done() | Committed():
             return _end_as(db, claim, State.DONE, now)
 
 

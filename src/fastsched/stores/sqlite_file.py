@@ -40,6 +40,8 @@ class SqliteFile:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
+        self._effects: sqlite3.Connection | None = None
+        self._locking = threading.Lock()  # the lock on the file excludes processes, not threads
 
     @property
     def name(self) -> str:
@@ -88,10 +90,10 @@ class SqliteFile:
         return connection
 
     def _drop_connections(self) -> None:
-        for connection in (self._reader, self._writer):
+        for connection in (self._reader, self._effects, self._writer):
             if connection is not None:
                 connection.close()
-        self._reader = self._writer = None
+        self._reader = self._effects = self._writer = None
 
     def close(self) -> None:
         """Disconnect, under the lock: the last connection of all checkpoints."""
@@ -103,18 +105,20 @@ class SqliteFile:
 
     def forsake(self) -> None:
         """In the child of a fork: let go without touching what is the parent's."""
-        _abandoned.extend(c for c in (self._writer, self._reader) if c is not None)
+        connections = (self._writer, self._reader, self._effects)
+        _abandoned.extend(c for c in connections if c is not None)
         if self._writer is not None:
             os.close(self._lock_file)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """The advisory lock: one process at a time, the kernel's queue for the others."""
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        with self._locking:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -132,6 +136,20 @@ class SqliteFile:
             raise self.failure(error) from error
         except (OverflowError, UnicodeError) as error:  # values that SQLite cannot hold
             raise StoreError(f"{self.name}: {error}") from error
+
+    @contextlib.contextmanager
+    def effects(self) -> Iterator[sqlite3.Connection]:
+        """Write, for user code: its errors come out as they are."""
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.name} is closed")
+        with self.locked():
+            if self._effects is None:
+                self._effects = self._connect()
+            db = self._effects
+            db.execute("BEGIN IMMEDIATE")
+            with _rolled_back_on_error(db):
+                yield db
+                db.execute("COMMIT")
 
     @contextlib.contextmanager
     def look_up(self) -> Iterator[sqlite3.Connection]:

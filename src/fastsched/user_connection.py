@@ -62,7 +62,7 @@ def _sqlalchemy(connection: Any) -> UserConnection | None:
     from sqlalchemy.orm import Session
 
     if isinstance(connection, Session):
-        begin = _begin_of(connection)  # before the next line, which begins a transaction itself
+        begin = _begin_of_session(connection)  # before the next line, which begins a transaction itself
         driver = connection.connection().connection.driver_connection
 
         def after(call: Callable[[], None]) -> None:
@@ -71,13 +71,18 @@ def _sqlalchemy(connection: Any) -> UserConnection | None:
         return UserConnection(_psycopg_only(driver), begin, after)
     if isinstance(connection, Connection):
         driver = connection.connection.driver_connection
-        return UserConnection(_psycopg_only(driver), _begin_of(connection), None)
+        open_already = connection.in_transaction()
+        return UserConnection(
+            _psycopg_only(driver),
+            contextlib.nullcontext if open_already else connection.begin,
+            None,
+        )
     return None
 
 
-def _begin_of(connection: Any) -> Callable[[], AbstractContextManager[Any]]:
-    """A transaction of SQLAlchemy's: one that is open already is left to its owner."""
-    if connection.in_transaction():
+def _begin_of_session(session: Any) -> Callable[[], AbstractContextManager[Any]]:
+    """The session's transaction, which begins by itself; one open already is its owner's."""
+    if session.in_transaction():
         return contextlib.nullcontext
 
     @contextlib.contextmanager
@@ -85,9 +90,9 @@ def _begin_of(connection: Any) -> Callable[[], AbstractContextManager[Any]]:
         try:
             yield
         except BaseException:
-            connection.rollback()
+            session.rollback()
             raise
-        connection.commit()
+        session.commit()
 
     return begin
 

@@ -116,7 +116,8 @@ def _level(transition: Transition) -> int:
 
 def _record(level: int, event: Event) -> None:
     duration = "" if event.duration is None else f" in {event.duration * 1000:.1f} ms"
-    reason = "" if event.reason is None else f": {_one_line(event.reason)}"
+    why = dict.fromkeys(str(each) for each in (event.reason, event.failure) if each is not None)
+    reason = f": {_one_line('; '.join(why))}" if why else ""
     _log.log(
         level,
         "%s %s (%s, attempt %d)%s%s",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from fastsched.clock import Clock
 from fastsched.codec import decode
 from fastsched.context import Effects, JobContext, _current
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, JobTimeout, PayloadError
+from fastsched.event_loop import EventLoop
 from fastsched.handler import Handler
 from fastsched.interrupt import Armed
 from fastsched.job import Claim, ClaimedJob, Failure
@@ -34,7 +36,16 @@ _MAX_TRACEBACK = 16_000
 class Run:
     """One attempt at one job, from the moment a worker takes it."""
 
-    __slots__ = ("_armed", "_unsettled", "claim", "context", "duration", "job", "thread")
+    __slots__ = (
+        "_armed",
+        "_future",
+        "_unsettled",
+        "claim",
+        "context",
+        "duration",
+        "job",
+        "thread",
+    )
 
     def __init__(
         self, job: ClaimedJob, node: str, clock: Clock, effects: Effects | None = None
@@ -46,6 +57,7 @@ class Run:
         self.duration: float | None = None
         """Seconds, once it has ended; None if it never started."""
         self._armed: Armed | None = None
+        self._future: Future[Any] | None = None
         self._unsettled = [True]
 
     def settle(self) -> bool:
@@ -63,10 +75,12 @@ class Run:
 
     def throw(self, interrupt: type[JobInterrupt]) -> bool:
         """Raise inside the handler; False if it is not in its own code now."""
-        armed = self._armed
-        if armed is None:
-            return False
-        return self.context.unless_shielded(lambda: armed.throw(interrupt))
+        armed, future = self._armed, self._future
+        if future is not None:
+            return self.context.unless_shielded(future.cancel)
+        if armed is not None:
+            return self.context.unless_shielded(lambda: armed.throw(interrupt))
+        return False
 
     def call(self, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """The handler's own code, the only part that can be interrupted."""
@@ -82,13 +96,34 @@ class Run:
         finally:
             _current.reset(token)
 
+    def call_async(
+        self, handler: Handler, args: list[Any], kwargs: dict[str, Any], loop: EventLoop
+    ) -> Any:
+        """The same for an async handler, on the event loop; interrupted by cancelling it."""
+
+        async def coroutine() -> Any:
+            _current.set(self.context)
+            if handler.wants_context:
+                return await handler.function(self.context, *args, **kwargs)
+            return await handler.function(*args, **kwargs)
+
+        future = self._future = loop.submit(coroutine)
+        try:
+            return future.result()
+        except CancelledError:
+            self.context.check()
+            raise
+
 
 class Executor:
     """Runs jobs by the handlers of this node."""
 
-    def __init__(self, handlers: Mapping[str, Handler], clock: Clock) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], clock: Clock, loop: EventLoop | None = None
+    ) -> None:
         self._handlers = handlers
         self._clock = clock
+        self._loop = loop or EventLoop()
 
     def execute(self, run: Run) -> Outcome:
         """Run the job's handler to an outcome; nothing that a handler raises gets out."""
@@ -110,7 +145,10 @@ class Executor:
     ) -> Outcome:
         job = run.job
         try:
-            value = run.call(handler, args, kwargs)
+            if handler.is_async:
+                value = run.call_async(handler, args, kwargs, self._loop)
+            else:
+                value = run.call(handler, args, kwargs)
         except JobCancelled:
             return Cancel("cancelled while it ran")
         except JobStopped:
@@ -127,6 +165,10 @@ class Executor:
                 failure = Failure("Retry", reason)
                 return _retry(handler, job, None, failure, delay)
         return DONE
+
+    def close(self) -> None:
+        """End what was started for async handlers."""
+        self._loop.close()
 
     def judge(self, job: ClaimedJob, error: BaseException) -> Outcome:
         """What a failure means for the job: another attempt, or a dead letter."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import update_wrapper
@@ -33,6 +33,8 @@ class Producer(Protocol):
     def state(self, job_id: str) -> State: ...
     def wait(self, job_id: str, timeout: float | None) -> State: ...
     def cancel(self, job_id: str) -> Cancelled: ...
+    async def aenqueue(self, job: NewJob) -> JobHandle: ...
+    async def await_end(self, job_id: str, timeout: float | None) -> State: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class JobHandle:
         Raises `TimeoutError` after `timeout` seconds.
         """
         return self._scheduler.wait(self.id, timeout)
+
+    async def await_end(self, timeout: float | None = None) -> State:
+        """`wait` for asyncio programs; ``await handle`` is the same without a timeout."""
+        return await self._scheduler.await_end(self.id, timeout)
+
+    def __await__(self) -> Generator[Any, Any, State]:
+        return self.await_end().__await__()
 
     def cancel(self) -> Cancelled:
         """Cancel it if it has not started; ask it to stop if it has."""
@@ -117,6 +126,10 @@ class JobFunction(Generic[P, E, R]):
         """
         return self._plain.enqueue(*args, **kwargs)
 
+    async def aenqueue(self, *args: E.args, **kwargs: E.kwargs) -> JobHandle:
+        """`enqueue` for asyncio programs: does not block the event loop."""
+        return await self._plain.aenqueue(*args, **kwargs)
+
     def job(self, *args: E.args, **kwargs: E.kwargs) -> NewJob:
         """The call as a job not yet stored, for `Scheduler.enqueue_many`."""
         return self._plain.job(*args, **kwargs)
@@ -153,6 +166,10 @@ class JobFunction(Generic[P, E, R]):
         """Store a job made by `job`."""
         return self._scheduler.enqueue(job)
 
+    async def asubmit(self, job: NewJob) -> JobHandle:
+        """The same for asyncio programs."""
+        return await self._scheduler.aenqueue(job)
+
 
 class JobOptions(Generic[E]):
     """A registered function with options, ready to be enqueued any number of times."""
@@ -178,6 +195,10 @@ class JobOptions(Generic[E]):
     def enqueue(self, *args: E.args, **kwargs: E.kwargs) -> JobHandle:
         """Store the call as a job; returns once it is committed."""
         return self._function.submit(self.job(*args, **kwargs))
+
+    async def aenqueue(self, *args: E.args, **kwargs: E.kwargs) -> JobHandle:
+        """`enqueue` for asyncio programs: does not block the event loop."""
+        return await self._function.asubmit(self.job(*args, **kwargs))
 
     def job(self, *args: E.args, **kwargs: E.kwargs) -> NewJob:
         """The call as a job not yet stored."""

@@ -25,6 +25,7 @@ class Handler:
     kind: str
     function: Callable[..., Any]
     wants_context: bool
+    is_async: bool = False
     queue: str = "default"
     priority: int = 0
     timeout: float | None = None
@@ -59,6 +60,7 @@ def make_handler(function: Callable[..., Any], options: dict[str, Any]) -> Handl
         kind=named("kind", kind_of(function) if kind is None else kind),
         function=function,
         wants_context=wants_context(function),
+        is_async=inspect.iscoroutinefunction(function),
         backoff=_backoff(options.get("backoff")),
         retry_on=_errors("retry_on", options.get("retry_on", Exception)),
         give_up_on=_errors("give_up_on", options.get("give_up_on", ())),
@@ -111,15 +113,10 @@ def kind_of(function: Callable[..., Any]) -> str:
 def wants_context(function: Callable[..., Any]) -> bool:
     """Whether the first parameter is annotated `JobContext`; any other place is refused."""
     name = getattr(function, "__qualname__", repr(function))
-    if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(
-            f"{name} is an async function; a handler is a plain function "
-            "(call asyncio.run(...) inside it)"
-        )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(
             f"{name} is a generator: calling it would run nothing of it; "
-            "a handler is a plain function"
+            "a handler is a plain or an async function"
         )
     try:
         hints = typing.get_type_hints(function)

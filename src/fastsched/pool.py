@@ -175,8 +175,9 @@ class Pool:
             self._lock.notify_all()
 
     def close(self) -> None:
-        """End the watchdog."""
+        """End the watchdog, and the event loop of async handlers."""
         self._watchdog.close()
+        self._executor.close()
 
     def _start_worker(self) -> None:
         slot = self._free_slots.pop(0)

@@ -85,7 +85,8 @@ class Scheduler:
         )
         self.store_url = store_url or os.environ.get("FASTSCHED_URL") or DEFAULT_URL
         self._new_store()  # refuses a bad URL here rather than at the first enqueue
-        self._redis = redis_of(redis, redis_prefix, self.store_url)
+        self._redis_given = (redis, redis_prefix)
+        self._redis = redis_of(*self._redis_given, self.store_url)
         self._handlers: dict[str, Handler] = {}
         self._events = Events()
         self._report = Report(self._events, self._clock)
@@ -127,6 +128,7 @@ class Scheduler:
                 self._settings = replace(self._settings, queues=named_all("queues", queues))
             if store_url is not None:
                 make_store(store_url, keep_done=False)  # refuses a bad URL
+                self._redis = redis_of(*self._redis_given, store_url)
                 self.store_url = store_url
 
     # Registering ---------------------------------------------------------------------------------
@@ -291,6 +293,34 @@ class Scheduler:
             else:
                 self._open().insert_through(through, batch)
         return [JobHandle(job.id, self) for job in batch]
+
+    async def aenqueue(self, job: NewJob) -> JobHandle:
+        """`enqueue` for asyncio programs: does not block the event loop."""
+        return (await self.aenqueue_many((job,)))[0]
+
+    async def aenqueue_many(self, jobs: Iterable[NewJob]) -> list[JobHandle]:
+        """`enqueue_many` for asyncio programs: does not block the event loop."""
+        from fastsched import async_calls
+
+        batch = list(jobs)
+        _check_jobs(batch)
+        if batch:
+            await async_calls.insert(await self._aopen(), batch)
+        return [JobHandle(job.id, self) for job in batch]
+
+    async def await_end(self, job_id: str, timeout: float | None = None) -> State:
+        """`wait` for asyncio programs: does not block the event loop."""
+        from fastsched import async_calls
+
+        return await async_calls.wait(await self._aopen(), check_id(job_id), timeout)
+
+    async def _aopen(self) -> Engine:
+        engine = self._engine
+        if engine is None:
+            import asyncio
+
+            engine = await asyncio.to_thread(self._open)
+        return engine
 
     @contextlib.contextmanager
     def transaction(self, connection: Any) -> Iterator[Any]:

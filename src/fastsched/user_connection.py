@@ -62,7 +62,7 @@ def _sqlalchemy(connection: Any) -> UserConnection | None:
     from sqlalchemy.orm import Session
 
     if isinstance(connection, Session):
-        begin = _begin_of_session(connection)  # before the next line, which begins a transaction itself
+        begin = _begin_of_session(connection)  # before the next line begins one itself
         driver = connection.connection().connection.driver_connection
 
         def after(call: Callable[[], None]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fastsched.clock import Clock
 
@@ -19,6 +20,7 @@ class Waiters:
         self._clock = clock
         self._changed = threading.Condition()
         self._news = 0
+        self._hearers: list[tuple[str, Callable[[], None]]] = []
         self._waiting: Counter[str | None] = Counter()
 
     def tell(self, ended: frozenset[str] | None = None) -> None:
@@ -28,6 +30,22 @@ class Waiters:
                 if ended is None or None in self._waiting or not ended.isdisjoint(self._waiting):
                     self._news += 1
                     self._changed.notify_all()
+                    for job_id, hear in self._hearers:
+                        if ended is None or job_id in ended:
+                            hear()
+
+    @contextlib.contextmanager
+    def listening(self, job_id: str, hear: Callable[[], None]) -> Iterator[None]:
+        """Have `hear` called, from any thread, after news of a job."""
+        with self._changed:
+            self._waiting[job_id] += 1
+            self._hearers.append((job_id, hear))
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._hearers.remove((job_id, hear))
+                self._leave(job_id)
 
     def until(
         self, happened: Callable[[], bool], timeout: float | None, job_id: str | None = None
@@ -52,6 +70,9 @@ class Waiters:
                         self._clock.wait(self._changed, left)
         finally:
             with self._changed:
-                self._waiting[job_id] -= 1
-                if not self._waiting[job_id]:
-                    del self._waiting[job_id]
+                self._leave(job_id)
+
+    def _leave(self, job_id: str | None) -> None:
+        self._waiting[job_id] -= 1
+        if not self._waiting[job_id]:
+            del self._waiting[job_id]

@@ -6,6 +6,7 @@ when little happens and grow by themselves under load.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -54,6 +55,35 @@ class Ticket:
         if self.error is not None:
             raise self.error
         return self.value
+
+
+class FutureTicket(Ticket):
+    """The same for a coroutine that waits, on its own event loop."""
+
+    __slots__ = ("_future", "_loop")
+
+    def __init__(self) -> None:
+        import asyncio
+
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] = self._loop.create_future()
+
+    def resolve(self, value: Any = None, error: BaseException | None = None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._tell, value, error)
+
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        if self._future.done():
+            return  # the coroutine was cancelled
+        if error is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(value)
+
+    async def result(self) -> Any:
+        """The result, once the flush has been committed; its error if it was not."""
+        return await self._future
 
 
 class Writer:
@@ -106,6 +136,13 @@ class Writer:
         ticket = Ticket()
         self._queue(self._inserts, (jobs, ticket))
         known: frozenset[str] = ticket.wait()
+        return known
+
+    async def ainsert(self, jobs: Sequence[NewJob]) -> frozenset[str]:
+        """The same without blocking the event loop."""
+        ticket = FutureTicket()
+        self._queue(self._inserts, (jobs, ticket))
+        known: frozenset[str] = await ticket.result()
         return known
 
     def call(self, function: Callable[[Store], Any]) -> Any:

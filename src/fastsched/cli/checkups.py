@@ -13,14 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fastsched import heap
-from fastsched.cli.db import look_at, newest_version
 from fastsched.cli.doctor import Check
-from fastsched.cli.options import sqlite_file
-from fastsched.cli.problems import Problem
+from fastsched.cli.problems import OutOfReach
+from fastsched.cli.tables import Tables, sqlite_file, tables_of
 from fastsched.clock import SystemClock
 from fastsched.errors import StoreError
 from fastsched.ids import new_id
 from fastsched.job import State
+from fastsched.redis_choice import redis_of
 from fastsched.stores import make_store
 from fastsched.stores.base import NodeInfo, Store
 
@@ -29,17 +29,17 @@ _SLOW_WRITE = 0.1
 _LITTLE_SPACE = 1 << 30
 _NO_SPACE = 64 << 20
 _MOST_SKEW = 2.0
-"""Seconds between our clock and that of the store's file system."""
+"""Seconds between our clock and the store's."""
 _WAL_RESET_FIXED = (3, 51, 3)
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs")
+_clock = SystemClock()
 
 
 def installation() -> list[Check]:
     """Python, the heap, and what fastsched depends on."""
-    python = Check(
-        "python", "ok", f"{platform.python_implementation()} {platform.python_version()}"
-    )
-    return [python, _heap(), _sqlite(), *map(_package, ("orjson", "psycopg", "redis"))]
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    packages = [_package(name) for name in ("orjson", "psycopg", "redis")]
+    return [Check("python", "ok", python), _heap(), _sqlite(), *packages]
 
 
 def _heap() -> Check:
@@ -54,8 +54,8 @@ def _sqlite() -> Check:
     text = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < _WAL_RESET_FIXED:
         text += (
-            " (two checkpoints at once can corrupt a file with versions before 3.51.3; fastsched's "
-            "write lock prevents that, so let nothing else write its file)"
+            " (before 3.51.3, two checkpoints at once can corrupt a file; fastsched's write lock "
+            "prevents that, so let nothing else write its file)"
         )
     return Check("sqlite", "ok", text)
 
@@ -68,70 +68,65 @@ def _package(name: str) -> Check:
         return Check(name, "fail", f"cannot be imported: {error}", f"pip install --upgrade {name}")
 
 
-def store(url: str) -> list[Check]:
-    """The store: there, reachable, up to date, with room; its nodes and its dead letters."""
-    clock = SystemClock()
-    opened = make_store(url, keep_done=False)
-    file = sqlite_file(opened.name)
-    if file is not None and not file.exists():
-        fix = (
-            "made by the first enqueue, or now: fastsched db upgrade; or name another: --store URL"
-        )
-        return [Check("store", "warn", f"nothing yet at {opened.name}", fix)]
+def store(url: str) -> Iterator[Check]:
+    """The store: reachable, up to date, with room; its nodes, dead letters and clock."""
     try:
-        if file is not None:
-            before = look_at(file).version
-            tables = _tables(before)
-            if tables.status != "ok":
-                return [tables]
-            checks = [tables]
-        else:
-            checks = []
+        tables = tables_of(url)
+        yield _tables(tables)
+        if tables.version != tables.newest:
+            return  # to go on would make or upgrade them
+        opened = make_store(url, keep_done=False)
         opened.open()
         try:
-            checks += [_write(opened, clock), *_contents(opened)]
+            yield _write(opened)
+            yield from _contents(opened)
+            file = sqlite_file(opened.name)
+            if file is None:
+                yield _clocks_apart(opened.clock.now() - _clock.now(), "the server's")
+            else:
+                yield _disk(file)
+                yield from _file_system(file)
+                yield _clocks_apart(_last_write(file) - _clock.now(), "the file system's")
         finally:
             opened.close()
-    except (StoreError, Problem) as error:
-        fix = "check the URL, and that this user may write there"
-        return [Check("store", "fail", f"{opened.name}: {error}", fix)]
-    if file is not None:
-        checks += [_disk(file), *_file_system(file), _skew(file, clock)]
-    return checks
+    except (StoreError, OutOfReach) as error:
+        fix = "check the URL, that the server runs, and that this user may write there"
+        yield Check("store", "fail", str(error), fix)
+    else:
+        yield from _hints(url)
 
 
-def _tables(found: int) -> Check:
-    newest = newest_version()
-    if found == newest:
-        return Check("tables", "ok", f"version {found}")
-    if found < newest:
-        text = f"version {found}, this fastsched works with {newest}"
-        return Check("tables", "warn", text, "fastsched db upgrade")
-    text = f"version {found}, this fastsched knows up to {newest}"
-    return Check("tables", "fail", text, "upgrade fastsched on this machine")
+def _tables(tables: Tables) -> Check:
+    if not tables.version:
+        fix = "made by the first enqueue, or now: fastsched db upgrade; or name another: --store"
+        return Check("tables", "warn", f"none yet in {tables.store}", fix)
+    words, _, fix = tables.standing.partition(": ")
+    if tables.version == tables.newest:
+        return Check("tables", "ok", words)
+    return Check("tables", "warn" if tables.version < tables.newest else "fail", words, fix)
 
 
-def _write(opened: Store, clock: SystemClock) -> Check:
+def _write(opened: Store) -> Check:
     """Register a node and take it back: two commits."""
     visitor = NodeInfo(
-        id=new_id(), host=socket.gethostname(), pid=os.getpid(), workers=0, started_at=clock.now()
+        id=new_id(), host=socket.gethostname(), pid=os.getpid(), workers=0, started_at=_clock.now()
     )
-    began = clock.monotonic()
+    began = _clock.monotonic()
     opened.register(visitor, 0)
     opened.leave(visitor.id)
-    seconds = (clock.monotonic() - began) / 2
+    seconds = (_clock.monotonic() - began) / 2
     text = f"{opened.name} takes a commit in {seconds * 1000:.1f} ms"
     if seconds < _SLOW_WRITE:
         return Check("store", "ok", text)
-    fix = "a busy or slow disk: every enqueue and every batch of finished jobs waits that long"
+    fix = "every enqueue and every batch of finished jobs waits that long: look for what is slow"
     return Check("store", "warn", text, fix)
 
 
 def _contents(opened: Store) -> Iterator[Check]:
     nodes, states = opened.nodes(), opened.counts().states
-    gone = [node for node in nodes if not node.alive]
-    work = sum(states.get(state, 0) for state in (State.READY, State.CLAIMED))
-    text = f"{len(nodes) - len(gone)} alive, {len(gone)} dead"
+    gone = sum(not node.alive for node in nodes)
+    work = states.get(State.READY, 0) + states.get(State.CLAIMED, 0)
+    text = f"{len(nodes) - gone} alive, {gone} dead"
     if gone:
         fix = "their jobs are taken back when a worker runs: fastsched worker MODULE:SCHEDULER"
         yield Check("nodes", "warn", text, fix)
@@ -158,31 +153,51 @@ def _disk(file: Path) -> Check:
 
 
 def _file_system(file: Path) -> Iterator[Check]:
-    """On Linux: a warning if the file is on a network, where locks cannot be trusted."""
+    """On Linux: whether the file is on a network, where locks cannot be trusted."""
     mounts = Path("/proc/self/mounts")
     if not mounts.exists():
         return
     resolved = file.resolve()
-    holding = [
-        (Path(fields[1].replace("\\040", " ")), fields[2])
-        for line in mounts.read_text("utf-8", "replace").splitlines()
-        if len(fields := line.split(" ")) > 2
-    ]
-    around = [(point, kind) for point, kind in holding if resolved.is_relative_to(point)]
-    point, kind = max(around, key=lambda mount: len(mount[0].parts), default=(Path("/"), "?"))
+    lines = [line.split(" ") for line in mounts.read_text("utf-8", "replace").splitlines()]
+    mounted = [(Path(point.replace("\\040", " ")), kind) for _, point, kind, *_ in lines]
+    around = [(len(point.parts), kind) for point, kind in mounted if resolved.is_relative_to(point)]
+    kind = max(around, default=(0, "unknown"))[1]
     if kind.startswith(_NETWORK):
         fix = "keep the file on a disk of this machine: SQLite needs locks that work"
-        yield Check("file system", "fail", f"{kind} at {point}", fix)
+        yield Check("file system", "fail", kind, fix)
     else:
-        yield Check("file system", "ok", f"{kind} at {point}")
+        yield Check("file system", "ok", kind)
 
 
-def _skew(file: Path, clock: SystemClock) -> Check:
-    """The doctor wrote just now: the file system's stamp on that is its opinion of the time."""
+def _last_write(file: Path) -> float:
+    """When the doctor wrote, in the opinion of the file system."""
     log = file.with_name(f"{file.name}-wal")
-    stamp = max(f.stat().st_mtime for f in (file, log) if f.exists())
-    skew = abs(clock.now() - stamp)
-    if skew <= _MOST_SKEW:
-        return Check("clock", "ok", "agrees with the file system's")
-    text = f"{skew:,.1f} s from the file system's"
-    return Check("clock", "warn", text, "synchronise the clock: due times are judged by it")
+    return max(f.stat().st_mtime for f in (file, log) if f.exists())
+
+
+def _clocks_apart(seconds: float, whose: str) -> Check:
+    if abs(seconds) <= _MOST_SKEW:
+        return Check("clock", "ok", f"agrees with {whose}")
+    fix = "due times are judged by the store's clock, so jobs run on time; logs will not agree"
+    return Check("clock", "warn", f"{abs(seconds):,.1f} s from {whose}", fix)
+
+
+def _hints(url: str) -> Iterator[Check]:
+    """Redis, if the environment names one."""
+    chosen = redis_of(None, "fastsched", url)
+    if chosen is None:
+        return
+    import redis
+
+    from fastsched.redis_bus import make_client
+
+    began = _clock.monotonic()
+    try:
+        with make_client(chosen.url) as client:
+            client.ping()
+    except redis.RedisError as error:
+        fix = "until it is back every node looks once a second; check $FASTSCHED_REDIS_URL"
+        yield Check("hints", "warn", f"Redis does not answer: {error}", fix)
+    else:
+        milliseconds = (_clock.monotonic() - began) * 1000
+        yield Check("hints", "ok", f"Redis answers in {milliseconds:.1f} ms")

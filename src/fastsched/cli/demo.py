@@ -21,9 +21,9 @@ from fastsched.cli.problems import Problem
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def demo(folder: Path | None, workers: int, limit: int | None, as_json: bool) -> None:
-    """Measure every file of a folder with two worker processes, and kill one half-way.
+    """Try the promises on a real folder.
 
-    Files that cannot be measured become dead letters. At the end the folder is walked again, and
+    Two worker processes hash every file of it, and one is killed half-way. Files that cannot be measured become dead letters. At the end the folder is walked again, and
     every file must be accounted for exactly once.
     """
     from fastsched.demo.run import DemoError, run_demo

@@ -31,14 +31,14 @@ class Check:
 @store_option
 @json_option
 def doctor(store_url: str | None, as_json: bool) -> None:
-    """Check this installation and the store; each line is ok, warn or fail, and how to mend it.
+    """Check this installation and the store.
 
-    Writes to the store once, to see how long it takes, and takes that back.
+    Each line is ok, warn or fail, and says how to mend it. Writes to the store once, to see how long it takes, and takes that back.
     """
     from fastsched.cli.checkups import installation, store
 
     checks = installation()
-    store_checks = store(Scheduler(store_url).store_url)
+    store_checks = list(store(Scheduler(store_url).store_url))
     checks += store_checks
     failed = any(check.status == "fail" for check in checks)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,9 @@ from fastsched.cli.problems import OutOfReach
 from fastsched.errors import ConfigurationError
 from fastsched.ids import check_id
 from fastsched.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from fastsched.cli.tables import Tables
 
 store_option = click.option(
     "--store",
@@ -39,20 +42,20 @@ def as_id(given: str) -> str:
 @contextlib.contextmanager
 def existing_store(store_url: str | None) -> Iterator[Scheduler]:
     """A producer on a store that is there already: looking must not make one."""
+    from fastsched.cli.tables import tables_of
+
     scheduler = Scheduler(store_url)
-    file = sqlite_file(scheduler.store_name)
-    if file is not None and not file.exists():
-        raise OutOfReach(
-            f"there is no store at {scheduler.store_name}; name yours with --store URL or in "
-            "$FASTSCHED_URL, or make this one: fastsched db upgrade"
-        )
+    refuse_missing(tables_of(scheduler.store_url))
     try:
         yield scheduler
     finally:
         scheduler.stop(0.0)
 
 
-def sqlite_file(store_name: str) -> Path | None:
-    """The file of a SQLite store; None for a store that is not a file."""
-    prefix = "sqlite:///"
-    return Path(store_name.removeprefix(prefix)) if store_name.startswith(prefix) else None
+def refuse_missing(tables: Tables) -> None:
+    """`OutOfReach` if there is no store, with what to type."""
+    if not tables.version:
+        raise OutOfReach(
+            f"there is no store at {tables.store}; name yours with --store URL or in "
+            "$FASTSCHED_URL, or make this one: fastsched db upgrade"
+        )

@@ -43,11 +43,11 @@ def serve(
     """Run jobs until a signal, or until nothing is left to do; the number of failed runs."""
     news: News = SimpleQueue()
     _listen_to_signals(news)
-    scheduler.start()
     if grace is None:
         grace = scheduler.settings.stop_grace
     if banner:
         _introduce(scheduler, target, grace)
+    scheduler.start()
     _log.info("worker %d started on %s", os.getpid(), scheduler.store_name)
     if until_idle:
         _in_thread(_wait_until_idle, scheduler, news)
@@ -65,7 +65,7 @@ def serve(
             case signal.SIGTERM | signal.SIGINT:
                 _log.warning("stopping at once: running jobs are given back")
                 scheduler.hurry()
-    _log.info("stopped; what was not finished runs again on another worker, or on the next one")
+    _log.info("worker %d stopped", os.getpid())
     return scheduler.stats().failed
 
 
@@ -130,10 +130,9 @@ def _stop(scheduler: Scheduler, grace: float, news: News) -> None:
 def _say_stopping(scheduler: Scheduler, why: object, grace: float) -> None:
     if why is _News.IDLE:
         later = scheduler.store_stats().scheduled
-        also = f"; {later:,} jobs are due later" if later else ""
-        _log.info("nothing is ready or running%s", also)
+        _log.info("nothing is ready or running; due later: %d", later)
         return
-    _log.info("draining: %d jobs run, they have %g s", len(scheduler.running()), grace)
+    _log.info("draining; jobs running: %d; they have %g s", len(scheduler.running()), grace)
 
 
 def _tell_running(scheduler: Scheduler) -> None:

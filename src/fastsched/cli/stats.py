@@ -29,7 +29,7 @@ _TOTALS = (
 @store_option
 @json_option
 def stats(watch: float | None, store_url: str | None, as_json: bool) -> None:
-    """Jobs by state, totals since the store was made, and its nodes."""
+    """Jobs by state, totals, and the nodes."""
     with existing_store(store_url) as scheduler:
         name = scheduler.store_name
         look = scheduler.store_stats()

@@ -40,7 +40,10 @@ def worker(
     json_logs: bool,
     store_url: str | None,
 ) -> None:
-    """Run jobs by the handlers of SCHEDULER in MODULE, for example `hello:scheduler`.
+    """Run jobs until told to stop.
+
+    Their handlers are those of SCHEDULER in MODULE, for example hello:scheduler; the current folder
+    is searched too. Exits with 0 once it has drained.
 
     Ctrl-C or SIGTERM: take no more jobs and let running ones finish; a second time: stop them now,
     they run again later. SIGUSR1: show what runs, and the stack of every thread.

@@ -269,11 +269,15 @@ class PrivateServer(ABC):
         return self._find()
 
     @property
-    def pid(self) -> int:
-        """Of the server's main process, which is a child of this one."""
+    def process(self) -> subprocess.Popen[bytes]:
+        """The server's main process, for other signals; `wait` for its end before `start`."""
         if self._process is None:
             raise ConfigurationError(f"{self.title} is not running: call start() first")
-        return self._process.pid
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def folder(self) -> Path:

@@ -157,6 +157,9 @@ class Store(Protocol):
     def close(self) -> None:
         """Let go of everything; may be called twice."""
 
+    def schema_version(self) -> int:
+        """The version of the tables; 0 for none, from a server asked before `open`."""
+
     def forsake(self) -> None:
         """Called in the child of a fork: drop what belongs to the parent, without touching it."""
 

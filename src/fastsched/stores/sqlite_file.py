@@ -13,6 +13,7 @@ from typing import Any
 
 from fastsched.errors import SchemaError, StoreError, StoreUnavailable
 from fastsched.sql import load, migrations
+from fastsched.stores.sqlite_forks import opening, pause_around_forks
 
 SQL = load("sqlite.sql", "?")
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -26,8 +27,8 @@ _PASSING = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 }
-_abandoned: list[sqlite3.Connection] = []
-"""Connections of a fork's parent: closing them in the child could disturb the parent's."""
+_torn: dict[Path, tuple[sqlite3.Connection | None, ...]] = {}
+"""Files that cannot be used in this process: it was forked inside a transaction of its parent."""
 
 
 class SqliteFile:
@@ -36,12 +37,14 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.folder = self.path.with_name(f"{self.path.name}.d")
+        self._opened = False
         self._lock_file = -1
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
-        self._reading = threading.Lock()
         self._effects: sqlite3.Connection | None = None
-        self._locking = threading.Lock()  # the lock on the file excludes processes, not threads
+        # Reentrant, since a thread that holds them may fork.
+        self._reading = threading.RLock()
+        self._locking = threading.RLock()  # the lock on the file excludes processes, not threads
 
     @property
     def name(self) -> str:
@@ -49,26 +52,32 @@ class SqliteFile:
 
     def open(self) -> None:
         """Connect and migrate; a no-op when open."""
-        if self._writer is not None:
+        if self._opened:
             return
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise StoreUnavailable(
                 f"SQLite {sqlite3.sqlite_version} is too old, wanted 3.37 or later; "
                 "use a newer Python"
             )
-        self._open_lock()
-        with self.locked():
+        with opening:
+            if self.path in _torn:
+                raise StoreUnavailable(
+                    f"{self.name} was being written by the thread that forked this process; "
+                    "fork outside of ctx.transaction(), or start the process by spawn"
+                )
+            self._open_lock()
             try:
-                self._writer = self._connect()
-                _migrate(self._writer, self.name)
-                self._reader = self._connect()
-                self._reader.execute("PRAGMA query_only = ON")
+                with self.locked(), self._reading:
+                    _migrate(self._connected_writer(), self.name)
+                    self._connected_reader()
             except BaseException as error:
                 self._drop_connections()
                 os.close(self._lock_file)
                 if isinstance(error, sqlite3.Error):
                     raise self.failure(error) from error
                 raise
+            self._opened = True
+            pause_around_forks(self)
 
     def _open_lock(self) -> None:
         try:
@@ -89,25 +98,62 @@ class SqliteFile:
         connection.execute("PRAGMA mmap_size = 0")
         return connection
 
+    def _connected_writer(self) -> sqlite3.Connection:
+        """Under `locked`. A connection is made anew after a fork."""
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
+
+    def _connected_reader(self) -> sqlite3.Connection:
+        """Under `_reading`."""
+        if self._reader is None:
+            self._reader = self._connect()
+            self._reader.execute("PRAGMA query_only = ON")
+        return self._reader
+
+    def _connections(self) -> tuple[sqlite3.Connection | None, ...]:
+        return (self._reader, self._effects, self._writer)
+
     def _drop_connections(self) -> None:
-        for connection in (self._reader, self._effects, self._writer):
+        for connection in self._connections():
             if connection is not None:
                 connection.close()
         self._reader = self._effects = self._writer = None
 
     def close(self) -> None:
         """Disconnect, under the lock: the last connection of all checkpoints."""
-        if self._writer is None:
+        if not self._opened:
             return
         with self.locked(), self._reading:
+            self._opened = False
             self._drop_connections()
         os.close(self._lock_file)
 
+    def pause(self) -> None:
+        """Before a fork: finish what is being written, disconnect, and let nobody connect."""
+        self._locking.acquire()
+        self._reading.acquire()
+        connections = self._connections()
+        if any(c is not None and c.in_transaction for c in connections):
+            _torn[self.path] = connections  # this very thread is inside a transaction
+        elif self._opened:
+            with self.locked():
+                self._drop_connections()
+
+    def resume(self) -> None:
+        """After a fork, in the parent or in the child; see `forsake` for what else the child does.
+
+        A torn file stays so in the child, which has forsaken it.
+        """
+        if self._opened:
+            _torn.pop(self.path, None)
+        self._reading.release()
+        self._locking.release()
+
     def forsake(self) -> None:
-        """In the child of a fork: let go without touching what is the parent's."""
-        connections = (self._writer, self._reader, self._effects)
-        _abandoned.extend(c for c in connections if c is not None)
-        if self._writer is not None:
+        """In the child of a fork: let go of what is the parent's."""
+        if self._opened:
+            self._opened = False
             os.close(self._lock_file)
 
     @contextlib.contextmanager
@@ -123,11 +169,10 @@ class SqliteFile:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Write: committed when the block ends, rolled back when it raises."""
-        db = self._writer
-        if db is None:
-            raise StoreUnavailable(f"{self.name} is closed")
+        self._check_open()
         try:
             with self.locked():
+                db = self._connected_writer()
                 db.execute("BEGIN IMMEDIATE")
                 with _rolled_back_on_error(db):
                     yield db
@@ -140,8 +185,7 @@ class SqliteFile:
     @contextlib.contextmanager
     def effects(self) -> Iterator[sqlite3.Connection]:
         """Write, for user code: its errors come out as they are."""
-        if self._writer is None:
-            raise StoreUnavailable(f"{self.name} is closed")
+        self._check_open()
         with self.locked():
             if self._effects is None:
                 self._effects = self._connect()
@@ -155,12 +199,15 @@ class SqliteFile:
     def look_up(self) -> Iterator[sqlite3.Connection]:
         """Read, from any thread."""
         with self._reading:
-            if self._reader is None:
-                raise StoreUnavailable(f"{self.name} is closed")
+            self._check_open()
             try:
-                yield self._reader
+                yield self._connected_reader()
             except sqlite3.Error as error:
                 raise self.failure(error) from error
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise StoreUnavailable(f"{self.name} is closed")
 
     def failure(self, error: sqlite3.Error) -> StoreError:
         """The error to raise for one of SQLite's."""

@@ -11,6 +11,7 @@ import enum
 import marshal
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ from fastsched.errors import PayloadError
 MAX_PAYLOAD = 1 << 20
 """Largest encoded payload, bytes."""
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Types that always come back as they went, if they go at all."""
 _STRICT = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
@@ -30,7 +33,7 @@ _STRICT = (
 def encode(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
     """The payload for a call, or `PayloadError` naming the value that cannot be stored.
 
-    About 3 µs for 200 bytes: one write, one read back.
+    About 0.7 µs for a few plain values; 3 µs for 200 bytes of lists and dicts, which are read back.
     """
     call = [list(args), dict(kwargs)]
     try:
@@ -43,6 +46,13 @@ def encode(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
             "store the data elsewhere and pass its address",
             path="args",
         )
+    if not all(type(value) in _PLAIN for value in chain(args, kwargs.values())):
+        _check_comes_back(call, payload)
+    # A copy: what orjson gives sits in a buffer of 1 KiB, which would stay as long as the job.
+    return b"%b" % payload
+
+
+def _check_comes_back(call: list[Any], payload: bytes) -> None:
     try:
         marshal.dumps(call, 2)  # takes exact types only: not an enum that equals its value
         same = orjson.loads(payload) == call
@@ -50,7 +60,6 @@ def encode(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         raise _refusal(call, str(error)) from None
     if not same:
         raise _refusal(call, "it would come back changed")
-    return payload
 
 
 def decode(payload: bytes) -> tuple[list[Any], dict[str, Any]]:

@@ -206,14 +206,15 @@ class Engine:
         returned = any(type(outcome) is not Done for _, outcome in flush.ends)
         if returned and (flush.claim is None or not flushed.drained):
             return WakeUp()
-        taken = flush.claim is not None and flushed.drained
+        jobs = flush.jobs
         now = self._clock.now()
-        left = [(job.priority, _due(job, now)) for job in flush.jobs]
-        if taken:
-            left = [(priority, due) for priority, due in left if due > now]
-        if not left:
+        if flush.claim is not None and flushed.drained:
+            if flushed.next_due is None:
+                return None
+            jobs = [job for job in jobs if _due(job, now) > now]
+        if not jobs:
             return None
-        return WakeUp(max(priority for priority, _ in left), min(due for _, due in left))
+        return WakeUp(max(j.priority for j in jobs), min(_due(j, now) for j in jobs))
 
     def _tell_ended(self, ids: Sequence[str]) -> None:
         ended = frozenset(ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -37,12 +36,23 @@ class Producer(Protocol):
     async def await_end(self, job_id: str, timeout: float | None) -> State: ...
 
 
-@dataclass(frozen=True, slots=True)
 class JobHandle:
     """An enqueued job. Cheap to make and to keep; every answer is asked of the store."""
 
-    id: str
-    _scheduler: Producer
+    __slots__ = ("_scheduler", "id")
+
+    def __init__(self, job_id: str, scheduler: Producer) -> None:
+        self.id = job_id
+        self._scheduler = scheduler
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     def state(self) -> State:
         """Where the job stands; `done` when the store has no row of it any more."""

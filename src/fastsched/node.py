@@ -378,12 +378,12 @@ class Node:
     def _lose_place(self) -> None:
         """Others count this node as dead and have taken its jobs: drop them, start anew."""
         _log.error("node %s lost its place in the store; its jobs run elsewhere", self.id)
-        self._stopping = True
         self._writer.claim_with(None)
         self.backlog.close()
         self._stop_runs(JobStopped)
         self._pool.close()
-        self._on_lost()
+        self._on_lost()  # if that fails, it is tried again at the next tick
+        self._stopping = True
 
 
 class Pace:

@@ -23,8 +23,9 @@ from fastsched.cli.problems import Problem
 def demo(folder: Path | None, workers: int, limit: int | None, as_json: bool) -> None:
     """Try the promises on a real folder.
 
-    Two worker processes hash every file of it, and one is killed half-way. Files that cannot be measured become dead letters. At the end the folder is walked again, and
-    every file must be accounted for exactly once.
+    Two worker processes hash every file of it, and one is killed half-way. Files that cannot be
+    measured become dead letters. At the end the folder is walked again, and every file must be
+    accounted for exactly once.
     """
     from fastsched.demo.run import DemoError, run_demo
 

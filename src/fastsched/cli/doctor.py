@@ -33,7 +33,8 @@ class Check:
 def doctor(store_url: str | None, as_json: bool) -> None:
     """Check this installation and the store.
 
-    Each line is ok, warn or fail, and says how to mend it. Writes to the store once, to see how long it takes, and takes that back.
+    Each line is ok, warn or fail, and says how to mend it. Writes to the store once, to see how
+    long that takes, and takes it back.
     """
     from fastsched.cli.checkups import installation, store
 

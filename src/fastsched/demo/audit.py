@@ -75,9 +75,11 @@ class Facts:
 
     @property
     def run_seconds(self) -> float:
-        """From the first start to the last end of a run."""
-        ends = [run.ended for run in self.runs if run.ended is not None]
-        return max(ends) - min(run.began for run in self.runs) if ends else 0.0
+        """From the first start to the last end of a run that measured a file of the folder."""
+        runs = [run for run in self.runs if run.measured and not self._planted(run.path)]
+        if not runs:
+            return 0.0
+        return max(run.ended or run.began for run in runs) - min(run.began for run in runs)
 
     @property
     def retried(self) -> int:
@@ -90,8 +92,10 @@ class Facts:
         came = {p for p in self.again if p not in set(self.enqueued) and self._is_new(p)}
         gone = {p for p in self.enqueued if p not in self.again and not os.path.lexists(p)}
         touched = {p for p in self.enqueued if p in self.again and self._is_new(p)}
-        own = {run for run in touched | gone if Path(run).parent == Path(self.vanished).parent}
-        return (came | gone | touched) - own
+        return {path for path in came | gone | touched if not self._planted(path)}
+
+    def _planted(self, path: str) -> bool:
+        return Path(path).parent == Path(self.vanished).parent
 
     def _is_new(self, path: str) -> bool:
         status = self.again[path]

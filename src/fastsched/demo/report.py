@@ -33,6 +33,7 @@ class Report:
             "dead": store.dead,
             "dead_letters": dict(facts.dead),
             "done_after_retry": facts.retried,
+            "changed_meanwhile": sorted(facts.changed),
             "bytes": sum(runs[-1].size for runs in facts.measured.values()),
             "lines": sum(runs[-1].lines or 0 for runs in facts.measured.values()),
             "enqueue_seconds": round(facts.enqueue_seconds, 3),
@@ -67,16 +68,17 @@ class Report:
             click.echo("It does NOT balance: see FAIL above. Please report this.")
 
     def _say_work(self) -> None:
-        facts, store = self.facts, self.facts.store
+        facts, done = self.facts, self.facts.store.done
         record = self.record()
-        ended = store.done + store.dead
+        rate = f" ({done / facts.run_seconds:,.0f} jobs/s)" if facts.run_seconds else ""
         click.echo(
-            f"\n{store.done:,} files measured: {record['bytes'] / 1e6:,.1f} MB, "
-            f"{record['lines']:,} lines of text, in {facts.run_seconds:.2f} s"
-            + (f" ({ended / facts.run_seconds:,.0f} jobs/s)" if facts.run_seconds else "")
+            f"\n{done:,} files measured: {record['bytes'] / 1e6:,.1f} MB, "
+            f"{record['lines']:,} lines of text, in {facts.run_seconds:.2f} s{rate}"
         )
         if facts.retried:
             click.echo(f"{facts.retried:,} of them only after a retry")
+        if facts.changed:
+            click.echo(f"{len(facts.changed):,} changed meanwhile and cannot be checked")
 
     def _say_kill(self) -> None:
         facts = self.facts

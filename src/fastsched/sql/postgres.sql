@@ -228,7 +228,7 @@ WHERE (:state::text IS NULL OR state = :state::text)
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:after::text IS NULL OR id > :after::text::uuid)
-ORDER BY id LIMIT :limit;
+ORDER BY jobs.id LIMIT :limit;
 
 -- name: live
 SELECT id::text, state FROM fastsched.jobs WHERE id = ANY (:ids::text[]::uuid[]);

@@ -33,11 +33,10 @@ from fastsched.stores.base import (
 )
 from fastsched.stores.deadlines import Deadlines
 from fastsched.stores.postgres_batches import (
-    COPY_TYPES,
     Ends,
-    copy_row,
-    is_plain,
+    copy_data,
     job_arrays,
+    sort_out,
 )
 from fastsched.stores.postgres_link import (
     CALL_TIMEOUT,
@@ -56,8 +55,6 @@ from fastsched.stores.rows import job_of
 from fastsched.user_connection import UserConnection
 
 _log = logging.getLogger("fastsched.postgres")
-_COPY_FROM = 10
-"""Jobs in a flush from which COPY beats an insert from arrays."""
 _PROMOTE_AT_ONCE = 5_000
 _ROWS_PER_SECOND = 5_000
 """Slowest rate that a large flush is given time for."""
@@ -150,18 +147,13 @@ class PostgresStore:
 
     def _write(self, db: Db, flush: Flush, seconds: float) -> Flushed:
         tally: Counter[str] = Counter()
-        plain = [job for job in flush.jobs if is_plain(job)]
-        copied = len(plain) >= _COPY_FROM
-        if copied:
+        plain, others, given = sort_out(flush.jobs)
+        if plain:
             begin(db, seconds)
             self._copy(db, plain)
         with db.pipeline() as pipeline:
-            if not copied:
+            if not plain:
                 begin(db, seconds)
-            given = [job for job in flush.jobs if job.given_id]
-            others = [
-                job for job in flush.jobs if not job.given_id and not (copied and is_plain(job))
-            ]
             if others:
                 self._run(db, "insert", **job_arrays(others))
             fresh = self._run(db, "insert_given", **job_arrays(given)) if given else None
@@ -183,9 +175,8 @@ class PostgresStore:
 
     def _copy(self, db: Db, jobs: Sequence[NewJob]) -> None:
         with db.cursor() as cursor, cursor.copy(SQL["copy"]) as copy:
-            copy.set_types(COPY_TYPES)
-            for job in jobs:
-                copy.write_row(copy_row(job))
+            for part in copy_data(jobs):
+                copy.write(part)
 
     def _claim(self, db: Db, want: ClaimRequest) -> tuple[Any, Any, Any]:
         promoted = self._run(db, "promote", limit=_PROMOTE_AT_ONCE)

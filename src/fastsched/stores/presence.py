@@ -7,6 +7,7 @@ written through the memory map: so the file also tells which jobs were running.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -29,20 +30,31 @@ class FilePresence:
     """This process's node, until `close` or death. Not inherited by forks: see `forsake`."""
 
     def __init__(self, path: Path, slots: int) -> None:
+        size = _SLOT * (slots + 1)
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        os.ftruncate(self._file, _SLOT * (slots + 1))
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            # Every byte is written: a hole in a mapped file would kill this process on a full disk.
+            content = (b"\0" + _boot_id()).ljust(size, b"\0")
+            if os.pwrite(self._file, content, 0) < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._map = mmap.mmap(self._file, size)
+        except BaseException:
+            os.close(self._file)
+            path.unlink()
+            raise
         self._inode = os.fstat(self._file).st_ino
-        self._map = mmap.mmap(self._file, _SLOT * (slots + 1))
-        boot = _boot_id()
-        self._map[1 : 1 + len(boot)] = boot
 
     def holds(self) -> bool:
-        return True  # the file lock needs no renewing
+        """Whether the file has not been removed: others do that when they count it as dead."""
+        try:
+            return os.fstat(self._file).st_nlink > 0
+        except OSError:  # closed
+            return False
 
     def stands(self) -> bool:
-        """Whether the file is still there: others remove it when they count the node as dead."""
+        """Whether the file is still where the others look for it."""
         try:
             return os.stat(self.path).st_ino == self._inode
         except OSError:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastsched.clock import Clock
-from fastsched.errors import ConfigurationError, JobStopped, StoreError
+from fastsched.errors import ConfigurationError, JobStopped, StoreError, StoreUnavailable
 from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
 from fastsched.pipe_bus import PipeBus
 from fastsched.stores.base import (
@@ -174,23 +174,31 @@ class SqliteStore:
             self._count(db, Counter(done=1))
 
     def register(self, node: NodeInfo, slots: int) -> FilePresence:
-        with self._file.transaction() as db:
-            presence = FilePresence(self._alive(node.id), slots)
-            self._presences[node.id] = presence
-            run(
-                db,
-                "register",
-                id=node.id,
-                host=node.host,
-                pid=node.pid,
-                workers=node.workers,
-                now=node.started_at,
-            )
+        try:
+            with self._file.transaction() as db:
+                presence = self._presences[node.id] = FilePresence(self._alive(node.id), slots)
+                run(
+                    db,
+                    "register",
+                    id=node.id,
+                    host=node.host,
+                    pid=node.pid,
+                    workers=node.workers,
+                    now=node.started_at,
+                )
+        except BaseException as error:
+            self._give_up_place(node.id)
+            if isinstance(error, OSError):
+                raise StoreUnavailable(f"{self.name}: no place for a node: {error}") from error
+            raise
         return presence
 
     def leave(self, node: str) -> None:
         with self._file.transaction() as db:
             self._release_all(db, node)
+        self._give_up_place(node)
+
+    def _give_up_place(self, node: str) -> None:
         presence = self._presences.pop(node, None)
         if presence is not None:
             presence.close()
@@ -311,16 +319,15 @@ class SqliteStore:
     # Look-ups ------------------------------------------------------------------------------------
 
     def tend(self, node: str) -> Tended:
-        cancel: list[str] = []
         with self._file.look_up() as db:
             version: int = db.execute("PRAGMA data_version").fetchone()[0]
             news, self._version = version != self._version, version
-            if news:
-                cancel = [row[0] for row in run(db, "cancel_requests", node=node)]
+            cancel = [row[0] for row in run(db, "cancel_requests", node=node)]
+            nodes = [row[0] for row in run(db, "nodes")]
         presence = self._presences.get(node)
         return Tended(
             stands=presence is not None and presence.stands(),
-            dead_nodes=any(is_dead(path) for path in self._file.folder.glob("*.alive")),
+            dead_nodes=any(is_dead(self._alive(other)) for other in nodes),
             news=news,
             cancel=cancel,
         )

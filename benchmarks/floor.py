@@ -83,13 +83,14 @@ def floor(url: str) -> tuple[float, float]:
         left = JOBS
         while left:
             with db.transaction():
+                settle(db)
                 if done:
                     deleted = db.cursor(binary=True).execute(
                         SQL["complete"],
                         {
-                            "ids": [row[0] for row in done],
-                            "nodes": [node] * len(done),
-                            "claim_nos": [row[9] for row in done],
+                            "ids": ",".join([row[0] for row in done]),
+                            "nodes": ",".join([str(node)] * len(done)),
+                            "claim_nos": ",".join([str(row[9]) for row in done]),
                         },
                     )
                     assert not deleted.fetchall()
@@ -115,6 +116,11 @@ def scheduler(url: str) -> tuple[float, float]:
     scheduler.stop()
     assert scheduler.stats().completed == JOBS
     return enqueued, drained
+
+
+def settle(db: psycopg.Connection[Any]) -> None:
+    """The settings of all our transactions: without them plans follow stale statistics."""
+    db.execute(SQL["settings"], {"statement_timeout": "60000", "lock_timeout": "60000"})
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def _say_rich(columns: Sequence[str], cells: list[list[str]], right: list[bool])
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold" if colours() else "")
     for position, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if right[position] else "left"
         table.add_column(name, justify=justify, no_wrap=position == 0, overflow="fold")

@@ -149,7 +149,7 @@ class PrivatePostgres(PrivateServer):
             package = next((p for p in self._program.parents if p.name == _PACKAGE), None)
             if package is None or not isinstance(error.__cause__, PermissionError):
                 raise
-            return _copy(package, home.path) / self._program.relative_to(package)
+            return _copy(package.resolve(), home.path) / self._program.relative_to(package)
         return self._program
 
     def _command(self, home: Home) -> Sequence[str | os.PathLike[str]]:

@@ -122,6 +122,7 @@ class PrivateServer(ABC):
             )
         if self.running:
             return self
+        _ = self._program  # missing: it is said before anything is made
         if self._home is None:
             self._owner = os.getpid()
             self._take_port()

@@ -118,6 +118,12 @@ class Ends:
         """What the statement is given."""
         ends = self.batches[statement]
         outcomes = [outcome for _, outcome in ends]
+        if statement == "complete":
+            return {
+                "ids": ",".join([claim.id for claim, _ in ends]),
+                "nodes": ",".join([str(self._number_of(claim.node)) for claim, _ in ends]),
+                "claim_nos": ",".join([str(claim.claim_no) for claim, _ in ends]),
+            }
         given: dict[str, Any] = {
             "ids": [claim.id for claim, _ in ends],
             "nodes": [self._number_of(claim.node) for claim, _ in ends],

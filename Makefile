@@ -1,0 +1,53 @@
+# make venv | demo | test | lint | bench: from a clean clone, with nothing but Python 3.11+ and pip.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint bench clean
+
+help:
+	@echo "make demo    run fastsched on the files of Python's standard library, and kill a worker"
+	@echo "make test    lint, types and tests"
+	@echo "make bench   benchmarks and the ratios to other libraries"
+	@echo "make lint    lint and types only"
+	@echo "make venv    only the virtual environment for these, in $(VENV)"
+	@echo "make clean   remove what these have made"
+
+venv: $(VENV)/dev
+
+demo: $(VENV)/run
+	$(BIN)/fastsched demo
+
+test: lint
+	$(BIN)/pytest -q -n 2
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest fastsched._heap
+
+bench: $(VENV)/dev
+	$(BIN)/pytest -q benchmarks --benchmark-enable --benchmark-only
+	for script in benchmarks/*_ratios.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info src/fastsched/_heap.*.so
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis
+
+# The stamps: `run` has what fastsched needs, `dev` what its tests need as well.
+$(VENV)/run: $(BUILD) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/dev: $(BUILD) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/run
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	sys.exit(0 if v >= (3, 11) else "fastsched needs Python 3.11 or later, %s is %d.%d; say which: make PYTHON=python3.12" % (sys.executable, v[0], v[1]))'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -104,6 +104,7 @@ class Lab:
         self.folder = folder
         self.processes: list[Process] = []
         self.program = Program(folder, "test")
+        self.program.effects.create()
         self.scheduler = self.program.scheduler
         """A producer in this process; it runs no jobs."""
 

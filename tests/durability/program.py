@@ -31,6 +31,13 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
+class Telling(logging.Handler):
+    """Tells the test what is logged, by its level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.levelname, " ".join(record.getMessage().split()))
+
+
 class Effects:
     """What handlers have achieved: a database of their own, so that effects outlive a kill."""
 
@@ -38,6 +45,12 @@ class Effects:
         self._path = path
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+
+    def create(self) -> None:
+        """Make the database, before others use it."""
+        with self._lock:
+            self._open().execute("PRAGMA journal_mode = WAL")
+            self._open().execute("CREATE TABLE effects (id, claim_no, UNIQUE (id, claim_no))")
 
     def add(self, job_id: str, claim_no: int) -> None:
         """Commit the effect of a run."""
@@ -59,11 +72,7 @@ class Effects:
             self._db = sqlite3.connect(
                 self._path, timeout=60, isolation_level=None, check_same_thread=False
             )
-            self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = OFF")  # kills, not power cuts
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS effects (id, claim_no, PRIMARY KEY (id, claim_no))"
-            )
         return self._db
 
 
@@ -104,6 +113,7 @@ class Program:
         stop_grace: float = 5.0,
         interrupt_grace: float = 0.2,
     ) -> None:
+        self.folder = folder
         self.file = folder / "store" / "jobs.db"
         self.file.parent.mkdir(exist_ok=True)
         (folder / "history").mkdir(exist_ok=True)
@@ -165,7 +175,6 @@ class Program:
     def _poison(self, ctx: JobContext, how: str) -> None:
         """Kills its process."""
         with self._noted(ctx):
-            self.journal.note("fault", what=how)
             if how == "exit":
                 os._exit(3)
             if how == "kill":
@@ -256,6 +265,85 @@ def producer(program: Program) -> None:
     _obey(program, threading.Event())
 
 
+def forking_producer(program: Program) -> None:
+    """Enqueue in parent and child by turns; the child goes on after the parent has left."""
+    work = program.work
+    program.enqueue(work.job(1.0))
+    child_may, parent_may = Baton(), Baton()
+
+    def in_child() -> None:
+        program.enqueue(work.job(1.0))
+        parent_may.go_on()
+        child_may.wait()
+        for _ in range(4):
+            program.enqueue(work.job(1.0))
+
+    child = fork(program, in_child)
+    parent_may.wait()
+    program.enqueue(work.job(1.0), work.job(1.0))
+    program.scheduler.stop()
+    child_may.go_on()
+    join(child)
+
+
+def forking_under_load(program: Program) -> None:
+    """Fork again and again while threads enqueue."""
+    jobs = program.work
+    stop = threading.Event()
+
+    def enqueue() -> None:
+        while not stop.is_set():
+            program.enqueue(jobs.job(0.0))
+
+    threads = [threading.Thread(target=enqueue) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            join(fork(program, lambda: program.enqueue(jobs.job(0.0))))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+class Baton:
+    """Lets another process go on."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def go_on(self) -> None:
+        os.write(self._write, b"!")
+
+    def wait(self) -> None:
+        os.read(self._read, 1)
+
+
+def fork(program: Program, work: Callable[[], object]) -> int:
+    """Do `work` in a forked child, which then ends; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        program.journal = Journal(program.folder / "history", "child")
+        work()
+        program.scheduler.stop()
+        code = 0
+    except BaseException:
+        logging.exception("in the child of a fork")
+    finally:
+        os._exit(code)
+
+
+def join(child: int) -> None:
+    """Wait for a forked child that must end well."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        sys.exit(f"the child ended with {code}")
+
+
 def _obey(program: Program, stop: threading.Event) -> None:
     """Do what standard input says, until it ends."""
     dice = random.Random(os.getpid())
@@ -264,6 +352,8 @@ def _obey(program: Program, stop: threading.Event) -> None:
             case ["enqueue", count]:
                 program.enqueue_mixture(int(count), dice)
                 say("enqueued")
+            case ["fork"]:
+                say("child", fork(program, lambda: os.read(0, 1)))  # until its input ends
             case ["stats"]:
                 stats = program.scheduler.stats()
                 say("stats", stats.node, stats.stale, stats.completed)
@@ -274,11 +364,17 @@ ROLES: dict[str, Callable[[Program], None]] = {
     "worker": worker,
     "finisher": finisher,
     "producer": producer,
+    "forking_producer": forking_producer,
+    "forking_under_load": forking_under_load,
 }
 
 
 def main(folder: str, role: str, *options: str) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[logging.StreamHandler(), Telling()],
+    )
     given = dict(option.split("=") for option in options)
     settings = {n: int(v) if v.isdigit() else float(v) for n, v in given.items()}
     ROLES[role](Program(Path(folder), role, **settings))

@@ -12,8 +12,10 @@ DEATHS = 3
 def supervise(lab: Lab, most: int) -> int:
     """Restart a worker until it has finished all there is; how often its process died."""
     for deaths in range(most + 1):
-        if lab.spawn("finisher", workers=8).wait() == 0:
+        worker = lab.spawn("finisher", workers=8)
+        if worker.wait() == 0:
             return deaths
+        lab.note_fault(worker.pid, "poison", worker.began)
     raise AssertionError(f"more than {most} processes died")
 
 

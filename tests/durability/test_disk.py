@@ -1,0 +1,109 @@
+"""The disk is full: callers are told at once, nothing accepted is lost, and work resumes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durability.conftest import Lab
+from fastsched import StoreUnavailable
+
+
+class Ballast:
+    """Everything that is free on a disk, until it is thrown off."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "ballast"
+
+    def load(self) -> None:
+        block = b"b" * 4096
+        with self._path.open("ab", buffering=0) as file:
+            try:
+                while os.write(file.fileno(), block):
+                    pass
+            except OSError:
+                pass
+
+    def throw_off(self) -> None:
+        self._path.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB, on which the store of `lab` is."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no `mount` here")
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def enqueue_until_full(lab: Lab) -> float:
+    """Enqueue until the store refuses; how long it took to say so, in seconds."""
+    while True:
+        before = lab.now()
+        try:
+            lab.program.enqueue(lab.program.work.job(0.0))
+        except StoreUnavailable:
+            return lab.now() - before
+
+
+def test_a_full_disk_is_reported_at_once_and_work_resumes_when_there_is_room(
+    disk: Path, lab: Lab
+) -> None:
+    ballast = Ballast(disk)
+    lab.worker()
+    lab.program.enqueue(*(lab.program.work.job(1.0) for _ in range(20)))
+    lab.drain()
+    ballast.load()
+    for _ in range(3):
+        assert enqueue_until_full(lab) < 1.0
+    ballast.throw_off()
+    lab.program.enqueue(lab.program.work.job(0.0))
+    lab.drain()
+    history = lab.verdict()
+    assert len(history.refused) == 3
+
+
+def test_runs_that_end_while_the_disk_is_full_are_written_when_there_is_room(
+    disk: Path, lab: Lab
+) -> None:
+    ballast = Ballast(disk)
+    worker = lab.worker(workers=4)
+    lab.program.gate.shut()
+    ids = lab.program.enqueue(*(lab.program.linger.job(1) for _ in range(4)))
+    for _ in ids:
+        worker.hear("lingers")
+    ballast.load()
+    enqueue_until_full(lab)
+    lab.program.gate.open()
+    assert "full" in " ".join(worker.hear("WARNING"))
+    ballast.throw_off()
+    lab.drain()
+    history = lab.verdict()
+    for job_id in ids:
+        assert len(history.runs[job_id]) == 1
+
+
+def test_a_process_started_on_a_full_disk_is_refused_and_does_no_harm(disk: Path, lab: Lab) -> None:
+    ballast = Ballast(disk)
+    lab.program.enqueue(*(lab.program.work.job(1.0) for _ in range(20)))
+    ballast.load()
+    enqueue_until_full(lab)
+    refused = lab.spawn("worker")
+    assert refused.wait() == 1
+    assert "StoreUnavailable" in refused.log.read_text()
+    ballast.throw_off()
+    lab.worker()
+    lab.drain()
+    lab.verdict()

@@ -22,12 +22,11 @@ from servers.fixtures import started
 
 def programs(module: Any) -> list[Any]:
     """The programs that are run by default, and those of every other place."""
-    found: dict[Path, str] = {}
+    found: dict[Path, Any] = {}
     for place, folders in module.PLACES:
         for program in filter(None, map(module._accept, folders())):
-            found.setdefault(program.parent.resolve(), place)
-    others = [pytest.param(folder, id=place) for folder, place in found.items()][1:]
-    return [pytest.param(None, id="default"), *others]
+            found.setdefault(program.resolve(), pytest.param(program.parent, id=place))
+    return [pytest.param(None, id="default"), *list(found.values())[1:]]
 
 
 @pytest.fixture(params=programs(postgres_module))

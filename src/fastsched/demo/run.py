@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sysconfig
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from fastsched.demo.jobs import measure, scheduler
 from fastsched.demo.processes import WorkerProcess
 from fastsched.demo.progress import Progress
 from fastsched.demo.report import Report
-from fastsched.demo.runlog import RunLog
+from fastsched.demo.runlog import RunLog, RunRecord
 from fastsched.demo.tree import Trouble, find_files, priority_of, walk_again
 from fastsched.errors import FastschedError
-from fastsched.job import State
 from fastsched.stats import StoreStats
 
 _BATCH = 1_000
@@ -113,22 +111,25 @@ class Demo:
     def _idle(self, look: StoreStats) -> bool:
         """Whether every job has ended; half-way, kill a worker."""
         if self._killed is None and 2 * self._ended >= self._total:
-            self._kill(look)
+            self._kill()
         return look.accepted == self._total and not look.live
 
-    def _kill(self, look: StoreStats) -> None:
-        """SIGKILL to the worker that holds the most jobs, if one holds any."""
-        held = Counter(job.node for job in scheduler.jobs(State.CLAIMED, limit=10_000))
-        pids = {node.id: node.pid for node in look.nodes}
-        for node, count in held.most_common(1):
-            worker = next(w for w in self._workers if w.pid == pids.get(node or ""))
-            self._killed_at = self._clock.monotonic()
+    def _kill(self) -> None:
+        """SIGKILL to a worker that certainly runs a job: it is made to stand still for a look."""
+        for worker in self._workers:
+            if not worker.freeze():
+                continue
+            if not any(run.pid == worker.pid and run.ended is None for run in self._runs()):
+                worker.thaw()
+                continue
+            self._killed, self._killed_at = worker, self._clock.monotonic()
             worker.kill()
-            self._killed = worker
             share = f"{self._ended:,} of {self._total:,} jobs"
-            self._progress.say(
-                f"SIGKILL to the {worker.name} worker at {share}, while it held {count:,}"
-            )
+            self._progress.say(f"SIGKILL to the {worker.name} worker at {share}")
+            return
+
+    def _runs(self) -> list[RunRecord]:
+        return RunLog(self._log).read()
 
     def _until(self, happened: Callable[[StoreStats], bool]) -> None:
         """Look, show how far we are, and look again when something may have changed."""
@@ -164,7 +165,7 @@ class Demo:
             enqueue_seconds=enqueue_seconds,
             store=scheduler.store_stats(),
             dead={decode(job.payload)[0][0]: str(job.failure) for job in dead},
-            runs=RunLog(self._log).read(),
+            runs=self._runs(),
             killed_pid=None if self._killed is None else self._killed.pid,
             killed_at=self._killed_at,
         )

@@ -89,7 +89,9 @@ class RunLog:
     def _lines(self) -> Iterator[str]:
         if self._path.exists():
             with self._path.open(encoding="utf-8") as file:
-                yield from file
+                for line in file:
+                    if line.endswith("\n"):  # the last one may be only half there
+                        yield line
 
 
 @functools.cache

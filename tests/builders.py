@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from clocks import PATIENCE
+
 from fastsched.codec import encode
 from fastsched.ids import new_id
 from fastsched.job import ClaimedJob, NewJob
@@ -84,3 +85,13 @@ def in_threads(threads: int, function: Callable[[int], Any]) -> list[Any]:
 
     results = [in_thread(together, number) for number in range(threads)]
     return [result.get() for result in results]
+
+
+def until(happened: Callable[[], bool], what: str = "it") -> None:
+    """Wait for what nobody tells: look every millisecond."""
+    never = threading.Event()
+    for _ in range(int(PATIENCE * 1000)):
+        if happened():
+            return
+        never.wait(0.001)
+    raise AssertionError(f"{what} has not happened")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from clocks import PATIENCE, ManualClock
+
 from fastsched import Scheduler
 
 

@@ -222,8 +222,8 @@ class Scheduler:
                     engine.close()
 
     def hurry(self) -> None:
-        """End the grace of a `stop` that another thread waits in."""
-        engine = self._closing
+        """End the grace of a `stop` that another thread waits in, or is about to."""
+        engine = self._closing or self._engine
         if engine is not None and engine.node is not None:
             engine.node.hurry()
 

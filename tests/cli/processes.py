@@ -87,7 +87,11 @@ class Worker:
         self._process.wait()
 
 
-def enqueue(scheduler: Scheduler, name: str, *args: object) -> JobHandle:
+def new_job(name: str, *args: object) -> NewJob:
     """A job for a function of the program."""
-    job = NewJob(id=new_id(), kind=f"program.{name}", payload=encode(args, {}))
-    return scheduler.enqueue(job)
+    return NewJob(id=new_id(), kind=f"program.{name}", payload=encode(args, {}))
+
+
+def enqueue(scheduler: Scheduler, name: str, *args: object) -> JobHandle:
+    """The same, stored."""
+    return scheduler.enqueue(new_job(name, *args))

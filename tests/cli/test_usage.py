@@ -71,7 +71,7 @@ def test_import_and_help_are_quick():
 
         return min(once() for _ in range(5))
 
-    # Loose, for slow and busy machines; where it is quiet the two take about 60 and 130 ms.
+    # Loose, for slow and busy machines; where it is quiet the two take about 100 and 140 ms.
     bare = seconds("-c", "import json, logging, sqlite3, threading")
     assert seconds("-c", "import fastsched") < 6 * bare
     assert seconds("-m", "fastsched", "--help") < 10 * bare

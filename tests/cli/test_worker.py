@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from cli.processes import enqueue
+from cli.processes import enqueue, new_job
 from fastsched import Scheduler
 
 
@@ -45,11 +45,25 @@ def test_a_signal_drains(worker, scheduler, pipe, number):
     process.wait_for_running()
     process.signal(number)
     process.wait_for("draining; jobs running: 1")
-    waiting = enqueue(scheduler, "quick")
     pipe.write_text("go on")
     assert process.exit_code() == 0
     assert running.state() == "done"
-    assert waiting.state() == "ready"
+    assert scheduler.store_stats().nodes == ()
+
+
+def test_a_draining_worker_takes_no_more_jobs(worker, scheduler, pipe):
+    running = enqueue(scheduler, "until_told", str(pipe))
+    process = worker("--workers", "1")
+    process.wait_for_running()
+    scheduler.enqueue_many(new_job("quick") for _ in range(3000))
+    process.signal(signal.SIGTERM)
+    process.wait_for("draining")
+    pipe.write_text("go on")
+    assert process.exit_code() == 0
+    look = scheduler.store_stats()
+    assert running.state() == "done"
+    assert (look.claimed, look.dead, look.done + look.ready) == (0, 0, 3001)
+    assert look.ready > 0
 
 
 def test_a_second_signal_hurries(worker, scheduler):

@@ -52,8 +52,8 @@ def facts(tmp_path):
     )
     vanished = str(tmp_path / "trouble" / "vanished.py")
     counts = dict.fromkeys(
-        ("ready", "scheduled", "claimed", "waiting", "cancelled", "expired", "retried", "rescued",
-         "crashed", "stale"), 0
+        ("ready", "scheduled", "claimed", "waiting", "cancelled", "expired", "retried", "crashed",
+         "stale"), 0
     )  # fmt: skip
     return Facts(
         root=str(tmp_path),
@@ -62,7 +62,9 @@ def facts(tmp_path):
         again={path: os.stat(path) for path in (once, twice, dead)},
         began=math.inf,  # so no file counts as changed meanwhile
         enqueue_seconds=0.1,
-        store=StoreStats(at=1.0, nodes=(), accepted=4, done=2, dead=2, dead_letters=2, **counts),
+        store=StoreStats(
+            at=1.0, nodes=(), accepted=4, done=2, dead=2, dead_letters=2, rescued=2, **counts
+        ),
         dead={dead: "UnicodeDecodeError", vanished: "FileNotFoundError"},
         runs=[
             cut_short,
@@ -73,6 +75,7 @@ def facts(tmp_path):
         ],
         killed_pid=KILLED,
         killed_at=1.2,
+        held={once: 1, twice: 1},
     )
 
 
@@ -83,10 +86,11 @@ def failing(facts):
 def test_books_that_balance(facts):
     assert failing(facts) == []
     assert Report(facts).record()["kill"] == {
-        "landed_on_running_jobs": True,
-        "rescued": 0,
+        "held": 2,
         "cut_short": 1,
-        "ran_twice": 1,
+        "ended_unreported": 1,
+        "measured_twice": 1,
+        "rescued": 2,
         "recovery_seconds": 0.8,
     }
 
@@ -148,11 +152,19 @@ def test_a_wrong_hash(facts):
     assert failing(tampered(facts, 1, sha256="0")) == ["hashes of a sample agree"]
 
 
-def test_a_run_repeated_without_the_kill(facts):
-    assert failing(tampered(facts, 2, pid=SURVIVOR)) == [
-        "only what the killed worker had finished ran twice"
-    ]
+TWICE = "a file was measured twice only if the killed worker had not reported it"
+TAKEN_BACK = "what the killed worker held, and only that, was taken back"
+
+
+def test_a_run_repeated_although_it_was_reported(facts):
+    held = {job: claim for job, claim in facts.held.items() if "twice" not in job}
+    facts = replace(facts, held=held, store=replace(facts.store, rescued=1))
+    assert failing(facts) == [TWICE]
 
 
 def test_a_run_cut_short_without_the_kill(facts):
-    assert failing(tampered(facts, 0, pid=SURVIVOR)) == ["what the kill cut short ran again"]
+    assert failing(tampered(facts, 0, pid=SURVIVOR)) == [TAKEN_BACK]
+
+
+def test_a_job_that_was_not_taken_back(facts):
+    assert failing(replace(facts, store=replace(facts.store, rescued=1))) == [TAKEN_BACK]

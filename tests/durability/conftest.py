@@ -45,6 +45,11 @@ class Process:
         self._popen.stdin.write(" ".join(map(str, words)).encode() + b"\n")
         self._popen.stdin.flush()
 
+    def close_input(self) -> None:
+        """Tell it that nothing more is to come."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.close()
+
     def hear(self, word: str) -> list[str]:
         """The rest of its next line that begins with `word`; other lines are skipped."""
         assert self._popen.stdout is not None

@@ -132,6 +132,7 @@ class Program:
         self.hold = self.scheduler.job(kind="hold")(self._hold)
         self.spin = self.scheduler.job(kind="spin")(self._spin)
         self.poison = self.scheduler.job(kind="poison")(self._poison)
+        self.split = self.scheduler.job(kind="split")(self._split)
 
     # Jobs ----------------------------------------------------------------------------------------
 
@@ -180,6 +181,13 @@ class Program:
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             ctypes.string_at(0)  # a segmentation fault
+
+    def _split(self, ctx: JobContext) -> None:
+        """Forks inside its transaction; the child tries to enqueue."""
+        with self._noted(ctx), ctx.transaction():
+            child = fork(self, lambda: self.enqueue(self.work.job(0.0)))
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            say("split", code)
 
     @contextmanager
     def _noted(self, ctx: JobContext) -> Iterator[None]:

@@ -46,3 +46,32 @@ def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
     for job_id in ids:
         assert history.runs[job_id][-1].pid == other.pid
     assert {run.pid for job_id in more for run in history.runs[job_id]} == {evicted.pid}
+
+
+def test_a_late_end_does_not_touch_the_run_that_replaced_it(lab: Lab) -> None:
+    lab.program.gate.shut()
+    evicted = lab.spawn("worker", workers=4)
+    (node,) = evicted.hear("ready")
+    ids = lab.program.enqueue(*(lab.program.linger.job(2) for _ in range(4)))
+    for _ in ids:
+        evicted.hear("lingers")
+    other = lab.worker(workers=4)
+    evict(lab, evicted, node)
+    for _ in ids:
+        other.hear("lingers")
+    other.tell("stats")
+    other.hear("stats")
+    other.signal(signal.SIGSTOP)
+
+    lab.program.gate.open()
+    evicted.signal(signal.SIGCONT)
+    (after,) = lab.program.enqueue(lab.program.work.job(0.0))
+    lab.scheduler.wait(after, timeout=30)  # it runs in the evicted process, under a new name
+    stats = lab.scheduler.store_stats()
+    assert (stats.claimed, stats.stale) == (4, 4)
+
+    other.signal(signal.SIGCONT)
+    lab.drain()
+    history = lab.verdict()
+    for job_id in ids:
+        assert [run.pid for run in history.runs[job_id]] == [evicted.pid, other.pid]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psutil
 
 from durability.conftest import Lab
+from fastsched import State
 
 
 def test_parent_and_child_of_a_fork_both_enqueue_and_nothing_is_lost(lab: Lab) -> None:
@@ -40,3 +41,13 @@ def test_a_child_that_outlives_its_killed_parent_does_not_hold_its_jobs(lab: Lab
     history = lab.verdict()
     assert [run.pid for run in history.runs[job_id]] == [parent.pid, other.pid]
     assert psutil.pid_exists(int(child)), "the child has ended: this has tested nothing"
+
+
+def test_a_child_forked_inside_a_transaction_is_refused_and_its_parent_commits(lab: Lab) -> None:
+    worker = lab.worker()
+    (job_id,) = lab.program.enqueue(lab.program.split.job())
+    assert worker.hear("split") == ["1"]
+    assert "fork outside of ctx.transaction()" in worker.log.read_text()
+    assert lab.scheduler.wait(job_id, timeout=10) is State.DONE
+    history = lab.verdict()
+    assert len(history.refused) == 1

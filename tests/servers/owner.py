@@ -39,6 +39,7 @@ def _fork(server: PrivateServer) -> None:
         os.write(tell, b".")
         sys.stdin.read()
         os._exit(0)
+    os.close(tell)
     os.read(done, 1)
 
 

@@ -18,7 +18,8 @@ import pytest
 import redis
 
 OWNER = Path(__file__).with_name("owner.py")
-PATIENCE = 30.0
+PATIENCE = 9.0
+"""Seconds; after 10 the keeper kills what did not end in good order."""
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "pidfd_open"), reason="waits for processes that are not its children: Linux"
@@ -31,8 +32,8 @@ class Watch:
     def __init__(self, pid: int) -> None:
         self._fd = os.pidfd_open(pid)
 
-    def ended(self, patience: float = PATIENCE) -> bool:
-        readable, _, _ = select.select([self._fd], [], [], patience)
+    def ended(self) -> bool:
+        readable, _, _ = select.select([self._fd], [], [], PATIENCE)
         return bool(readable)
 
     def close(self) -> None:
@@ -58,6 +59,10 @@ class Owner:
     def left_nothing(self) -> bool:
         return self.server.ended() and self.keeper.ended() and not self.folder.exists()
 
+    def close(self) -> None:
+        self.server.close()
+        self.keeper.close()
+
 
 @contextlib.contextmanager
 def owner(kind: str, *how: str) -> Iterator[Owner]:
@@ -68,17 +73,14 @@ def owner(kind: str, *how: str) -> Iterator[Owner]:
         stderr=subprocess.DEVNULL,
     )
     with process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            pytest.fail(f"no {kind} in a process of its own")
-        running = Owner(process, json.loads(line))
         try:
-            yield running
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, f"no {kind} in a process of its own"
+            with contextlib.closing(Owner(process, json.loads(line))) as it:
+                yield it
         finally:
             process.kill()
-            running.server.close()
-            running.keeper.close()
 
 
 @pytest.mark.usefixtures("redis_server")

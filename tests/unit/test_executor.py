@@ -6,11 +6,11 @@ import sys
 
 import orjson
 import pytest
+from builders import claimed_job
+from clocks import ManualClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import claimed_job
-from clocks import ManualClock
 from fastsched import Cancel, Retry, Snooze, current_job
 from fastsched.codec import encode
 from fastsched.errors import JobCancelled, JobStopped, JobTimeout
@@ -288,7 +288,7 @@ def test_long_messages_and_tracebacks_keep_both_ends():
         for n in range(300):
             chained = Broken(n)
             chained.__context__ = error
-            error = chained  # noqa: PLW2901
+            error = chained
         failure = describe(error)
     assert 10_000 < len(failure.traceback) < 17_000
     assert failure.traceback.startswith("ValueError: 0")

@@ -6,8 +6,8 @@ import os
 import uuid
 
 import pytest
-
 from builders import in_threads
+
 from fastsched import ConfigurationError, ids
 from fastsched.ids import check_id, new_id
 

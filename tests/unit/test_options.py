@@ -57,10 +57,10 @@ def test_a_time_without_a_zone_is_refused(name):
         checked({name: NOON.replace(tzinfo=None)})
 
 
-@pytest.mark.parametrize("given", [datetime(1969, 12, 31, tzinfo=UTC), datetime.max, datetime.min])
+@pytest.mark.parametrize("given", [datetime(year, 12, 31, tzinfo=UTC) for year in (1, 1969, 9999)])
 def test_a_time_far_from_now_is_refused(given):
     with pytest.raises(ConfigurationError, match="from 1970 to 9000"):
-        checked({"at": given.replace(tzinfo=UTC)})
+        checked({"at": given})
 
 
 @pytest.mark.parametrize("given", [12.5, "2030-06-01", date(2030, 6, 1), timedelta(1)])
@@ -89,7 +89,7 @@ def test_seconds_are_a_number_or_a_timedelta(name, given):
 
 def test_a_timeout_of_nothing_is_refused():
     assert checked({"delay": 0, "deadline": 0}) == {"delay": 0.0, "deadline": 0.0}
-    with pytest.raises(ConfigurationError, match="from 0.001 up"):
+    with pytest.raises(ConfigurationError, match=r"from 0\.001 up"):
         checked({"timeout": 0})
 
 
@@ -105,19 +105,19 @@ def test_priorities_go_from_end_to_end_of_16_bits(priority):
 
 @pytest.mark.parametrize("priority", [-32769, 32768, True, 1.0, "1", math.nan])
 def test_other_priorities_are_refused(priority):
-    with pytest.raises(ConfigurationError, match="priority=.*higher first"):
+    with pytest.raises(ConfigurationError, match=r"priority=.*higher first"):
         checked({"priority": priority})
 
 
 @pytest.mark.parametrize("max_attempts", [0, -1, 1_000_001, True, 2.0, "2"])
 def test_the_attempts_are_a_count_of_at_least_one(max_attempts):
-    with pytest.raises(ConfigurationError, match="max_attempts=.*wanted an int from 1"):
+    with pytest.raises(ConfigurationError, match=r"max_attempts=.*wanted an int from 1"):
         checked({"max_attempts": max_attempts})
 
 
 @pytest.mark.parametrize("queue", ["", "a b", "a\nb", "ä", "x" * 201, "a;", "\0", 5, b"a", ["a"]])
 def test_a_queue_has_a_plain_name(queue):
-    with pytest.raises(ConfigurationError, match="queue=.*wanted 1 to 200 letters"):
+    with pytest.raises(ConfigurationError, match=r"queue=.*wanted 1 to 200 letters"):
         checked({"queue": queue})
 
 

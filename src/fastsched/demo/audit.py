@@ -41,6 +41,8 @@ class Facts:
     """None if everything was over before a worker could be killed."""
     killed_at: float | None
     """On the monotonic clock."""
+    held: Mapping[str, int]
+    """Jobs claimed by the killed worker at that moment, and the numbers of the claims."""
 
     @cached_property
     def measured(self) -> dict[str, list[RunRecord]]:
@@ -57,19 +59,28 @@ class Facts:
         return [run for run in self.runs if run.ended is None]
 
     @property
+    def unreported(self) -> list[RunRecord]:
+        """Runs of the killed worker that had ended, which it had not yet told the store."""
+        return [
+            run
+            for run in self.runs
+            if run.ended is not None and self.held.get(run.job) == run.claim_no
+        ]
+
+    @property
     def twice(self) -> list[str]:
-        """Files measured twice: the killed worker was done with them but had not yet said so."""
+        """Files measured more than once."""
         return [path for path, runs in self.measured.items() if len(runs) > 1]
 
     @property
     def recovery_seconds(self) -> float | None:
-        """From the kill until a job taken back from the killed worker ran elsewhere."""
+        """From the kill until a job that the killed worker held was started by the other."""
         if self.killed_at is None:
             return None
         starts = [
             run.began
             for run in self.runs
-            if run.given_back and run.pid != self.killed_pid and run.began > self.killed_at
+            if run.job in self.held and run.claim_no > self.held[run.job]
         ]
         return min(starts) - self.killed_at if starts else None
 
@@ -140,17 +151,17 @@ def audit(facts: Facts) -> Iterator[Check]:
         all(_fails(path) for path in facts.dead),
         f"{len(facts.dead):,} tried",
     )
+    unreported = {run.path for run in facts.unreported}
     yield Check(
-        "only what the killed worker had finished ran twice",
-        all(facts.measured[path][0].pid == facts.killed_pid for path in facts.twice)
-        and all(len(facts.measured[path]) == 2 for path in facts.twice),
+        "a file was measured twice only if the killed worker had not reported it",
+        all(path in unreported and len(facts.measured[path]) == 2 for path in facts.twice),
         f"{len(facts.twice):,} files",
     )
     yield Check(
-        "what the kill cut short ran again",
-        all(run.pid == facts.killed_pid for run in facts.cut_short)
-        and all(run.path in facts.measured or run.path in facts.dead for run in facts.cut_short),
-        f"{len(facts.cut_short):,} runs",
+        "what the killed worker held, and only that, was taken back",
+        store.rescued == len(facts.held)
+        and all(run.pid == facts.killed_pid for run in facts.cut_short),
+        f"{store.rescued:,} of {len(facts.held):,} jobs",
     )
 
 

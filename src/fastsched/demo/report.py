@@ -39,10 +39,11 @@ class Report:
             "enqueue_seconds": round(facts.enqueue_seconds, 3),
             "run_seconds": round(facts.run_seconds, 3),
             "kill": {
-                "landed_on_running_jobs": bool(facts.cut_short),
-                "rescued": store.rescued,
+                "held": len(facts.held),
                 "cut_short": len(facts.cut_short),
-                "ran_twice": len(facts.twice),
+                "ended_unreported": len(facts.unreported),
+                "measured_twice": len(facts.twice),
+                "rescued": store.rescued,
                 "recovery_seconds": _rounded(facts.recovery_seconds),
             },
             "checks": [
@@ -85,14 +86,13 @@ class Report:
         if facts.killed_at is None:
             click.echo("the kill came too late: everything was over; try more files")
             return
-        recovery = facts.recovery_seconds
-        unstarted = facts.store.rescued - len(facts.cut_short) - len(facts.twice)
-        click.echo(f"the killed worker held {facts.store.rescued:,} jobs:")
-        click.echo(f"  {max(unstarted, 0):6,} not started")
-        click.echo(f"  {len(facts.cut_short):6,} cut short, run again")
-        click.echo(f"  {len(facts.twice):6,} finished but not yet reported, so run twice")
-        if recovery is not None:
-            click.echo(f"the first of them started elsewhere {recovery:.2f} s after the kill")
+        started = len(facts.cut_short) + len(facts.unreported)
+        click.echo(f"the killed worker held {len(facts.held):,} jobs, and all of them ran again:")
+        click.echo(f"  {len(facts.held) - started:6,} it had not started")
+        click.echo(f"  {len(facts.cut_short):6,} were cut short")
+        click.echo(f"  {len(facts.unreported):6,} had ended, but the store did not know yet")
+        if facts.recovery_seconds is not None:
+            click.echo(f"the first started elsewhere {facts.recovery_seconds:.2f} s after the kill")
 
     def _say_dead(self) -> None:
         reasons = Counter(failure.partition(":")[0] for failure in self.facts.dead.values())

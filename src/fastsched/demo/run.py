@@ -18,14 +18,15 @@ from fastsched.demo.jobs import measure, scheduler
 from fastsched.demo.processes import WorkerProcess
 from fastsched.demo.progress import Progress
 from fastsched.demo.report import Report
-from fastsched.demo.runlog import RunLog, RunRecord
+from fastsched.demo.runlog import RunLog
 from fastsched.demo.tree import Trouble, find_files, priority_of, walk_again
 from fastsched.errors import FastschedError
+from fastsched.job import State
 from fastsched.stats import StoreStats
 
 _BATCH = 1_000
 """Jobs in one transaction."""
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.02
 """Seconds between looks at how far the workers are, if nothing else wakes us."""
 _PATIENCE = 60.0
 """Seconds without any progress after which the demo has failed."""
@@ -57,7 +58,7 @@ class Demo:
         self._threads = threads
         self._limit = limit
         self._clock = SystemClock()
-        self._log = scratch / "runs.jsonl"
+        self._log = RunLog(scratch / "runs.jsonl")
         self._trouble = Trouble(scratch / "trouble")
         self._files = find_files(root, limit)
         self._total = len(self._files) + len(self._trouble.paths)
@@ -65,6 +66,7 @@ class Demo:
         self._workers: list[WorkerProcess] = []
         self._killed: WorkerProcess | None = None
         self._killed_at: float | None = None
+        self._held: dict[str, int] = {}
         self._ended = -1
         self._ended_at = self._clock.monotonic()
         scheduler.configure(store_url=f"sqlite:///{scratch / 'jobs.db'}")
@@ -96,7 +98,7 @@ class Demo:
         began = self._clock.monotonic()
         for start in range(0, len(paths), _BATCH):
             scheduler.enqueue_many(
-                measure.options(priority=priority_of(path)).job(path, str(self._log))
+                measure.options(priority=priority_of(path)).job(path, str(self._log.path))
                 for path in paths[start : start + _BATCH]
             )
         return self._clock.monotonic() - began
@@ -110,26 +112,27 @@ class Demo:
 
     def _idle(self, look: StoreStats) -> bool:
         """Whether every job has ended; half-way, kill a worker."""
-        if self._killed is None and 2 * self._ended >= self._total:
-            self._kill()
+        if self._killed is None and 2 * self._log.ended >= self._total:
+            self._kill(look)
         return look.accepted == self._total and not look.live
 
-    def _kill(self) -> None:
+    def _kill(self, look: StoreStats) -> None:
         """SIGKILL to a worker that certainly runs a job: it is made to stand still for a look."""
+        nodes = {node.pid: node.id for node in look.nodes}
         for worker in self._workers:
             if not worker.freeze():
                 continue
-            if not any(run.pid == worker.pid and run.ended is None for run in self._runs()):
+            if not any(run.pid == worker.pid and run.ended is None for run in self._log.read()):
                 worker.thaw()
                 continue
+            claimed = scheduler.jobs(State.CLAIMED, limit=self._total)
+            self._held = {j.id: j.claim_no for j in claimed if j.node == nodes[worker.pid]}
             self._killed, self._killed_at = worker, self._clock.monotonic()
             worker.kill()
-            share = f"{self._ended:,} of {self._total:,} jobs"
-            self._progress.say(f"SIGKILL to the {worker.name} worker at {share}")
+            self._progress.say(
+                f"SIGKILL to the {worker.name} worker after {self._log.ended:,} runs"
+            )
             return
-
-    def _runs(self) -> list[RunRecord]:
-        return RunLog(self._log).read()
 
     def _until(self, happened: Callable[[StoreStats], bool]) -> None:
         """Look, show how far we are, and look again when something may have changed."""
@@ -165,7 +168,8 @@ class Demo:
             enqueue_seconds=enqueue_seconds,
             store=scheduler.store_stats(),
             dead={decode(job.payload)[0][0]: str(job.failure) for job in dead},
-            runs=self._runs(),
+            runs=self._log.read(),
             killed_pid=None if self._killed is None else self._killed.pid,
             killed_at=self._killed_at,
+            held=self._held,
         )

@@ -80,7 +80,8 @@ def newest_first(folders: Iterable[Path]) -> list[Path]:
 
 
 def runnable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    """Also of a path in a folder that may not be read, where `Path.is_file` raises."""
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def said(program: str | Path, *arguments: str) -> str:

@@ -23,12 +23,17 @@ _LONGEST_NAME = len("fs-pg-12345678/.s.PGSQL.65535")
 
 _KEEPER = """\
 folder=$1 farewell=$2 server=
+alive() {
+    kill -0 "$server" || return 1
+    read -r _ _ state _ < "/proc/$server/stat" || return 0  # only Linux has it
+    [ "$state" != Z ]  # dead already, and not yet reaped
+}
 while read -r line; do server=$line; done
 if [ -n "$server" ]; then
     kill -CONT "$server"
     kill -"$farewell" "$server"
     tenths=0
-    while kill -0 "$server" && [ "$tenths" -lt 100 ]; do
+    while alive && [ "$tenths" -lt 100 ]; do
         sleep 0.1
         tenths=$((tenths + 1))
     done

@@ -112,10 +112,8 @@ class PrivateRedis(PrivateServer):
 
 
 def _accept(path: Path) -> Path | None:
-    if path.is_dir():
-        programs = [path / "valkey-server", path / "redis-server"]
-        return next(filter(runnable, programs), None)
-    return path if runnable(path) else None
+    programs = [path, path / "valkey-server", path / "redis-server"]
+    return next(filter(runnable, programs), None)
 
 
 def _in_package() -> Iterable[Path]:

@@ -134,5 +134,6 @@ class Meter:
     def rate(self) -> float:
         """Events a second, the present second included as far as it goes."""
         now = self._clock.monotonic()
-        events = sum(n for second, n in list(self._seconds) if second > now - _WINDOW)
-        return events / min(max(now - self._began, 1.0), _WINDOW)
+        first = int(now) - _WINDOW + 1
+        events = sum(n for second, n in list(self._seconds) if second >= first)
+        return events / max(now - max(first, self._began), 1.0)

@@ -1,4 +1,4 @@
-"""The program whose processes the tests kill: jobs that note what they do, and who runs them.
+"""The program whose processes the tests kill.
 
     python -m durability.program FOLDER ROLE [OPTION=VALUE ...]
 
@@ -8,307 +8,87 @@ input, and stops on SIGTERM or when its standard input ends: it never outlives t
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
-import hashlib
 import logging
 import os
 import random
 import signal
-import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from fastsched import JobCancelled, JobContext, JobStopped, NewJob, Scheduler, StoreError
-from history import Journal
-
-
-def say(*words: object) -> None:
-    """Tell the test, in one write."""
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+from durability.jobs import Jobs, fork, join, say
 
 
 class Telling(logging.Handler):
-    """Tells the test what is logged, by its level."""
+    """Tells the test what is logged, after its level."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.levelname, " ".join(record.getMessage().split()))
 
 
-class Effects:
-    """What handlers have achieved: a database of their own, so that effects outlive a kill."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-
-    def create(self) -> None:
-        """Make the database, before others use it."""
-        with self._lock:
-            self._open().execute("PRAGMA journal_mode = WAL")
-            self._open().execute("CREATE TABLE effects (id, claim_no, UNIQUE (id, claim_no))")
-
-    def add(self, job_id: str, claim_no: int) -> None:
-        """Commit the effect of a run."""
-        with self._lock:
-            self._open().execute("INSERT INTO effects VALUES (?, ?)", (job_id, claim_no))
-
-    def all(self) -> set[tuple[str, int]]:
-        with self._lock:
-            return set(self._open().execute("SELECT id, claim_no FROM effects"))
-
-    def close(self) -> None:
-        with self._lock:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._db is None:
-            self._db = sqlite3.connect(
-                self._path, timeout=60, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA synchronous = OFF")  # kills, not power cuts
-        return self._db
-
-
-class Gate:
-    """Keeps handlers of any process waiting in the kernel, where no exception reaches them."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._shut: int | None = None
-
-    def shut(self) -> None:
-        self._shut = os.open(self._path, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(self._shut, fcntl.LOCK_EX)
-
-    def open(self) -> None:
-        if self._shut is not None:
-            os.close(self._shut)
-            self._shut = None
-
-    def pass_through(self) -> None:
-        """Wait until the gate is open."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH)
-        finally:
-            os.close(file)
-
-
-class Program:
-    """A scheduler with the jobs of the tests, in one process."""
-
-    def __init__(
-        self,
-        folder: Path,
-        name: str,
-        *,
-        workers: int = 4,
-        stop_grace: float = 5.0,
-        interrupt_grace: float = 0.2,
-    ) -> None:
-        self.folder = folder
-        self.file = folder / "store" / "jobs.db"
-        self.file.parent.mkdir(exist_ok=True)
-        (folder / "history").mkdir(exist_ok=True)
-        self.scheduler = Scheduler(
-            f"sqlite:///{self.file}",
-            workers=workers,
-            stop_grace=stop_grace,
-            interrupt_grace=interrupt_grace,
-        )
-        self.journal = Journal(folder / "history", name)
-        self.effects = Effects(folder / "effects.db")
-        self.gate = Gate(folder / "gate")
-        self.work = self.scheduler.job(kind="work")(self._work)
-        self.flaky = self.scheduler.job(kind="flaky", backoff=lambda *_: 0.01)(self._flaky)
-        self.linger = self.scheduler.job(kind="linger")(self._linger)
-        self.hold = self.scheduler.job(kind="hold")(self._hold)
-        self.spin = self.scheduler.job(kind="spin")(self._spin)
-        self.poison = self.scheduler.job(kind="poison")(self._poison)
-        self.split = self.scheduler.job(kind="split")(self._split)
-
-    # Jobs ----------------------------------------------------------------------------------------
-
-    def _work(self, ctx: JobContext, ms: float) -> None:
-        """Some work, some waiting."""
-        with self._noted(ctx):
-            hashlib.sha256(ctx.id.encode() * 100).digest()
-            threading.Event().wait(ms / 1000)
-
-    def _flaky(self, ctx: JobContext, ms: float) -> None:
-        """Fails in its first attempt."""
-        with self._noted(ctx):
-            threading.Event().wait(ms / 1000)
-            if ctx.attempt == 1:
-                raise OSError("not today")
-
-    def _linger(self, ctx: JobContext, claims: int) -> None:
-        """Waits at the gate, where nothing can interrupt it, in its first `claims` claims."""
-        with self._noted(ctx):
-            if ctx.claim.claim_no <= claims:
-                say("lingers", ctx.id)
-                self.gate.pass_through()
-
-    def _hold(self, ctx: JobContext, claims: int) -> None:
-        """Waits until it is asked to stop, in its first `claims` claims."""
-        with self._noted(ctx):
-            if ctx.claim.claim_no <= claims:
-                say("holds", ctx.id)
-                ctx.wait(600)
-                say("asked", ctx.id, self.journal.now())
-                ctx.check()
-
-    def _spin(self, ctx: JobContext, claims: int) -> None:
-        """Never asks whether it should stop, in its first `claims` claims."""
-        with self._noted(ctx):
-            if ctx.claim.claim_no <= claims:
-                say("spins", ctx.id)
-                while True:
-                    threading.Event().wait(0.005)
-
-    def _poison(self, ctx: JobContext, how: str) -> None:
-        """Kills its process."""
-        with self._noted(ctx):
-            if how == "exit":
-                os._exit(3)
-            if how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            ctypes.string_at(0)  # a segmentation fault
-
-    def _split(self, ctx: JobContext) -> None:
-        """Forks inside its transaction; the child tries to enqueue."""
-        with self._noted(ctx), ctx.transaction():
-            child = fork(self, lambda: self.enqueue(self.work.job(0.0)))
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            say("split", code)
-
-    @contextmanager
-    def _noted(self, ctx: JobContext) -> Iterator[None]:
-        """Note the start of a run, its effect, and its end."""
-        claim_no = ctx.claim.claim_no
-        self.journal.note(
-            "start", id=ctx.id, claim_no=claim_no, attempt=ctx.attempt, due=ctx.job.due_at
-        )
-        outcome = "failed"
-        try:
-            yield
-            self.effects.add(ctx.id, claim_no)
-            outcome = "done"
-        except (JobCancelled, JobStopped):
-            outcome = "stopped"
-            raise
-        finally:
-            self.journal.note("end", id=ctx.id, claim_no=claim_no, outcome=outcome)
-
-    # Producing -----------------------------------------------------------------------------------
-
-    def enqueue(self, *jobs: NewJob) -> list[str]:
-        """Enqueue jobs in one transaction, noting before and after; their ids."""
-        ids = [job.id for job in jobs]
-        now = self.journal.now()
-        for job in jobs:
-            self.journal.note("enqueue", id=job.id, not_before=now + job.delay)
-        try:
-            self.scheduler.enqueue_many(jobs)
-        except StoreError:
-            for job_id in ids:
-                self.journal.note("enqueue_failed", id=job_id)
-            raise
-        for job_id in ids:
-            self.journal.note("enqueue_ok", id=job_id)
-        return ids
-
-    def enqueue_mixture(self, count: int, dice: random.Random) -> None:
-        """Enqueue `count` jobs as programs do: singly and many, now and later, some that fail."""
-        while count > 0:
-            job = self.flaky if dice.random() < 0.1 else self.work
-            options = job.options(
-                priority=dice.randrange(3), delay=dice.choice((0, 0, 0, 0.02, 0.2))
-            )
-            size = min(dice.choice((1, 1, 5, 20)), count)
-            self.enqueue(*(options.job(dice.uniform(1, 40)) for _ in range(size)))
-            count -= size
-
-    def close(self) -> None:
-        self.gate.open()
-        self.scheduler.stop()
-        self.effects.close()
-        self.journal.close()
-
-
-# Roles -------------------------------------------------------------------------------------------
-
-
-def worker(program: Program) -> None:
+def worker(jobs: Jobs) -> None:
     """Run jobs until told to stop."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    listening = threading.Thread(target=_obey, args=(program, stop), daemon=True)
+    listening = threading.Thread(target=_obey, args=(jobs, stop), daemon=True)
     listening.start()
-    program.scheduler.start()
-    say("ready", program.scheduler.stats().node)
+    jobs.scheduler.start()
+    say("ready", jobs.scheduler.stats().node)
     stop.wait()
-    program.scheduler.stop()
+    jobs.scheduler.stop()
     say("stopped")
 
 
-def finisher(program: Program) -> None:
+def finisher(jobs: Jobs) -> None:
     """Run jobs until nothing is left."""
-    program.scheduler.start()
-    program.scheduler.wait_until_idle(include_scheduled=True)
-    program.scheduler.stop()
+    jobs.scheduler.start()
+    jobs.scheduler.wait_until_idle(include_scheduled=True)
+    jobs.scheduler.stop()
 
 
-def producer(program: Program) -> None:
+def producer(jobs: Jobs) -> None:
     """Enqueue what it is told to."""
-    program.scheduler.store_stats()  # opens the store
+    jobs.scheduler.store_stats()  # opens the store
     say("ready")
-    _obey(program, threading.Event())
+    _obey(jobs, threading.Event())
 
 
-def forking_producer(program: Program) -> None:
+def forking_producer(jobs: Jobs) -> None:
     """Enqueue in parent and child by turns; the child goes on after the parent has left."""
-    work = program.work
-    program.enqueue(work.job(1.0))
+    work = jobs.work
+    jobs.enqueue(work.job(1.0))
     child_may, parent_may = Baton(), Baton()
 
     def in_child() -> None:
-        program.enqueue(work.job(1.0))
+        jobs.enqueue(work.job(1.0))
         parent_may.go_on()
         child_may.wait()
         for _ in range(4):
-            program.enqueue(work.job(1.0))
+            jobs.enqueue(work.job(1.0))
 
-    child = fork(program, in_child)
+    child = fork(jobs, in_child)
     parent_may.wait()
-    program.enqueue(work.job(1.0), work.job(1.0))
-    program.scheduler.stop()
+    jobs.enqueue(work.job(1.0), work.job(1.0))
+    jobs.scheduler.stop()
     child_may.go_on()
     join(child)
 
 
-def forking_under_load(program: Program) -> None:
+def forking_under_load(jobs: Jobs) -> None:
     """Fork again and again while threads enqueue."""
-    jobs = program.work
     stop = threading.Event()
 
     def enqueue() -> None:
         while not stop.is_set():
-            program.enqueue(jobs.job(0.0))
+            jobs.enqueue(jobs.work.job(0.0))
 
     threads = [threading.Thread(target=enqueue) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(20):
-            join(fork(program, lambda: program.enqueue(jobs.job(0.0))))
+            join(fork(jobs, lambda: jobs.enqueue(jobs.work.job(0.0))))
     finally:
         stop.set()
         for thread in threads:
@@ -328,47 +108,23 @@ class Baton:
         os.read(self._read, 1)
 
 
-def fork(program: Program, work: Callable[[], object]) -> int:
-    """Do `work` in a forked child, which then ends; its process id."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        program.journal = Journal(program.folder / "history", "child")
-        work()
-        program.scheduler.stop()
-        code = 0
-    except BaseException:
-        logging.exception("in the child of a fork")
-    finally:
-        os._exit(code)
-
-
-def join(child: int) -> None:
-    """Wait for a forked child that must end well."""
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code:
-        sys.exit(f"the child ended with {code}")
-
-
-def _obey(program: Program, stop: threading.Event) -> None:
+def _obey(jobs: Jobs, stop: threading.Event) -> None:
     """Do what standard input says, until it ends."""
     dice = random.Random(os.getpid())
     for line in sys.stdin:
         match line.split():
             case ["enqueue", count]:
-                program.enqueue_mixture(int(count), dice)
+                jobs.enqueue_mixture(int(count), dice)
                 say("enqueued")
             case ["fork"]:
-                say("child", fork(program, lambda: os.read(0, 1)))  # until its input ends
+                say("child", fork(jobs, lambda: os.read(0, 1)))  # until its input ends
             case ["stats"]:
-                stats = program.scheduler.stats()
+                stats = jobs.scheduler.stats()
                 say("stats", stats.node, stats.stale, stats.completed)
     stop.set()
 
 
-ROLES: dict[str, Callable[[Program], None]] = {
+ROLES: dict[str, Callable[[Jobs], None]] = {
     "worker": worker,
     "finisher": finisher,
     "producer": producer,
@@ -378,14 +134,12 @@ ROLES: dict[str, Callable[[Program], None]] = {
 
 
 def main(folder: str, role: str, *options: str) -> None:
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        handlers=[logging.StreamHandler(), Telling()],
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    for part in ("node", "writer"):  # not what becomes of single jobs: it would fill the pipe
+        logging.getLogger(f"fastsched.{part}").addHandler(Telling())
     given = dict(option.split("=") for option in options)
     settings = {n: int(v) if v.isdigit() else float(v) for n, v in given.items()}
-    ROLES[role](Program(Path(folder), role, **settings))
+    ROLES[role](Jobs(Path(folder), role, **settings))
 
 
 if __name__ == "__main__":

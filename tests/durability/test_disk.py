@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from durability.conftest import Lab
+from durability.lab import Lab
 from fastsched import StoreUnavailable
 
 
@@ -53,7 +53,7 @@ def enqueue_until_full(lab: Lab) -> float:
     while True:
         before = lab.now()
         try:
-            lab.program.enqueue(lab.program.work.job(0.0))
+            lab.jobs.enqueue(lab.jobs.work.job(0.0))
         except StoreUnavailable:
             return lab.now() - before
 
@@ -63,13 +63,13 @@ def test_a_full_disk_is_reported_at_once_and_work_resumes_when_there_is_room(
 ) -> None:
     ballast = Ballast(disk)
     lab.worker()
-    lab.program.enqueue(*(lab.program.work.job(1.0) for _ in range(20)))
+    lab.jobs.enqueue(*(lab.jobs.work.job(1.0) for _ in range(20)))
     lab.drain()
     ballast.load()
     for _ in range(3):
         assert enqueue_until_full(lab) < 1.0
     ballast.throw_off()
-    lab.program.enqueue(lab.program.work.job(0.0))
+    lab.jobs.enqueue(lab.jobs.work.job(0.0))
     lab.drain()
     history = lab.verdict()
     assert len(history.refused) == 3
@@ -80,13 +80,13 @@ def test_runs_that_end_while_the_disk_is_full_are_written_when_there_is_room(
 ) -> None:
     ballast = Ballast(disk)
     worker = lab.worker(workers=4)
-    lab.program.gate.shut()
-    ids = lab.program.enqueue(*(lab.program.linger.job(1) for _ in range(4)))
+    lab.jobs.gate.shut()
+    ids = lab.jobs.enqueue(*(lab.jobs.linger.job(1) for _ in range(4)))
     for _ in ids:
         worker.hear("lingers")
     ballast.load()
     enqueue_until_full(lab)
-    lab.program.gate.open()
+    lab.jobs.gate.open()
     assert "full" in " ".join(worker.hear("WARNING"))
     ballast.throw_off()
     lab.drain()
@@ -97,7 +97,7 @@ def test_runs_that_end_while_the_disk_is_full_are_written_when_there_is_room(
 
 def test_a_process_started_on_a_full_disk_is_refused_and_does_no_harm(disk: Path, lab: Lab) -> None:
     ballast = Ballast(disk)
-    lab.program.enqueue(*(lab.program.work.job(1.0) for _ in range(20)))
+    lab.jobs.enqueue(*(lab.jobs.work.job(1.0) for _ in range(20)))
     ballast.load()
     enqueue_until_full(lab)
     refused = lab.spawn("worker")
@@ -106,4 +106,24 @@ def test_a_process_started_on_a_full_disk_is_refused_and_does_no_harm(disk: Path
     ballast.throw_off()
     lab.worker()
     lab.drain()
+    lab.verdict()
+
+
+def test_a_process_that_loses_its_place_on_a_full_disk_takes_another_when_there_is_room(
+    disk: Path, lab: Lab
+) -> None:
+    ballast = Ballast(disk)
+    worker = lab.spawn("worker")
+    (node,) = worker.hear("ready")
+    ballast.load()
+    enqueue_until_full(lab)
+    (disk / "jobs.db.d" / f"{node}.alive").unlink()
+    ballast.load()
+    while "tick" not in worker.hear("WARNING"):  # "... trying again at the next tick"
+        pass
+    ballast.throw_off()
+    lab.drain()
+    worker.tell("stats")
+    new_node, *_ = worker.hear("stats")
+    assert new_node not in ("None", node)
     lab.verdict()

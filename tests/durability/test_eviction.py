@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import signal
 
-from durability.conftest import Lab, Process
+from durability.lab import Lab, Process
 
 
 def evict(lab: Lab, frozen: Process, node: str) -> None:
     """Take its place away while it cannot notice, and let the others have its jobs."""
     since = lab.now()
     frozen.signal(signal.SIGSTOP)
-    (lab.program.file.with_name("jobs.db.d") / f"{node}.alive").unlink()
+    (lab.jobs.file.with_name("jobs.db.d") / f"{node}.alive").unlink()
     lab.note_fault(frozen.pid, "evict", since)
 
 
 def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
-    work, linger = lab.program.work, lab.program.linger
+    work, linger = lab.jobs.work, lab.jobs.linger
     evicted = lab.spawn("worker", workers=4)
     (node,) = evicted.hear("ready")
-    lab.program.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
+    lab.jobs.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
     lab.drain()
-    lab.program.gate.shut()
-    ids = lab.program.enqueue(*(linger.job(1) for _ in range(12)))
+    lab.jobs.gate.shut()
+    ids = lab.jobs.enqueue(*(linger.job(1) for _ in range(12)))
     for _ in range(4):
         evicted.hear("lingers")
     other = lab.worker(workers=4)
     evict(lab, evicted, node)
     lab.drain()  # elsewhere, in their second claim
     other.terminate()
-    lab.program.gate.open()
+    lab.jobs.gate.open()
     evicted.signal(signal.SIGCONT)
-    more = lab.program.enqueue(*(work.job(1.0) for _ in range(20)))
+    more = lab.jobs.enqueue(*(work.job(1.0) for _ in range(20)))
     lab.drain()  # by the evicted process, under a new name
     evicted.tell("stats")
     new_node, stale, completed = evicted.hear("stats")
@@ -49,10 +49,10 @@ def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
 
 
 def test_a_late_end_does_not_touch_the_run_that_replaced_it(lab: Lab) -> None:
-    lab.program.gate.shut()
+    lab.jobs.gate.shut()
     evicted = lab.spawn("worker", workers=4)
     (node,) = evicted.hear("ready")
-    ids = lab.program.enqueue(*(lab.program.linger.job(2) for _ in range(4)))
+    ids = lab.jobs.enqueue(*(lab.jobs.linger.job(2) for _ in range(4)))
     for _ in ids:
         evicted.hear("lingers")
     other = lab.worker(workers=4)
@@ -63,9 +63,9 @@ def test_a_late_end_does_not_touch_the_run_that_replaced_it(lab: Lab) -> None:
     other.hear("stats")
     other.signal(signal.SIGSTOP)
 
-    lab.program.gate.open()
+    lab.jobs.gate.open()
     evicted.signal(signal.SIGCONT)
-    (after,) = lab.program.enqueue(lab.program.work.job(0.0))
+    (after,) = lab.jobs.enqueue(lab.jobs.work.job(0.0))
     lab.scheduler.wait(after, timeout=30)  # it runs in the evicted process, under a new name
     stats = lab.scheduler.store_stats()
     assert (stats.claimed, stats.stale) == (4, 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from durability.conftest import Lab
+from durability.lab import Lab
 from fastsched import State
 
 
@@ -29,9 +29,9 @@ def test_a_process_can_fork_while_its_threads_write(lab: Lab) -> None:
 
 
 def test_a_child_that_outlives_its_killed_parent_does_not_hold_its_jobs(lab: Lab) -> None:
-    lab.program.gate.shut()
+    lab.jobs.gate.shut()
     parent = lab.worker()
-    (job_id,) = lab.program.enqueue(lab.program.linger.job(1))
+    (job_id,) = lab.jobs.enqueue(lab.jobs.linger.job(1))
     parent.hear("lingers")
     parent.tell("fork")
     (child,) = parent.hear("child")
@@ -45,7 +45,7 @@ def test_a_child_that_outlives_its_killed_parent_does_not_hold_its_jobs(lab: Lab
 
 def test_a_child_forked_inside_a_transaction_is_refused_and_its_parent_commits(lab: Lab) -> None:
     worker = lab.worker()
-    (job_id,) = lab.program.enqueue(lab.program.split.job())
+    (job_id,) = lab.jobs.enqueue(lab.jobs.split.job())
     assert worker.hear("split") == ["1"]
     assert "fork outside of ctx.transaction()" in worker.log.read_text()
     assert lab.scheduler.wait(job_id, timeout=10) is State.DONE

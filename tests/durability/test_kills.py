@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from durability.conftest import Lab
 from history import History
+
+from durability.lab import Lab
 
 
 def kill_loop(
@@ -45,7 +45,7 @@ def kill_loop(
     for process in crowd:
         process.terminate()
     assert lab.scheduler.store_stats().nodes == ()
-    assert list(lab.program.file.parent.rglob("*.alive")) == []
+    assert list(lab.jobs.file.parent.rglob("*.alive")) == []
 
 
 def cut_short(history: History) -> int:
@@ -57,9 +57,7 @@ def test_a_thousand_jobs_survive_thirty_kills_of_workers(lab: Lab, dice: random.
     kill_loop(lab, dice, jobs=1_000, kills=30, workers=3)
 
 
-def test_what_a_killed_producer_was_told_is_accepted_is_run(
-    lab: Lab, dice: random.Random
-) -> None:
+def test_what_a_killed_producer_was_told_is_accepted_is_run(lab: Lab, dice: random.Random) -> None:
     lab.worker(workers=16)
     for _ in range(12):
         producer = lab.spawn("producer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durability.conftest import Lab
+from durability.lab import Lab
 from fastsched import State
 
 DEATHS = 3
@@ -20,13 +20,13 @@ def supervise(lab: Lab, most: int) -> int:
 
 
 def test_poison_is_buried_after_three_crashes_and_its_neighbours_are_done(lab: Lab) -> None:
-    work, poison = lab.program.work, lab.program.poison
+    work, poison = lab.jobs.work, lab.jobs.poison
     good = [work.job(2.0) for _ in range(200)]
     bad = [poison.job(how) for how in ("exit", "kill", "segfault")]
     mixed = good[:]
     for place, job in zip((20, 90, 160), bad, strict=True):
         mixed.insert(place, job)
-    lab.program.enqueue(*mixed)
+    lab.jobs.enqueue(*mixed)
     deaths = supervise(lab, most=(DEATHS + 1) * len(bad))
     assert deaths >= DEATHS * len(bad)
     letters = {job.id: job for job in lab.scheduler.dead_letters()}
@@ -41,14 +41,14 @@ def test_poison_is_buried_after_three_crashes_and_its_neighbours_are_done(lab: L
 
 
 def test_a_poison_alone_costs_three_processes(lab: Lab) -> None:
-    (job_id,) = lab.program.enqueue(lab.program.poison.job("exit"))
+    (job_id,) = lab.jobs.enqueue(lab.jobs.poison.job("exit"))
     assert supervise(lab, most=DEATHS) == DEATHS
     assert lab.scheduler.state(job_id) is State.DEAD
     lab.verdict()
 
 
 def test_a_requeued_poison_has_all_its_lives_again(lab: Lab) -> None:
-    (job_id,) = lab.program.enqueue(lab.program.poison.job("exit"))
+    (job_id,) = lab.jobs.enqueue(lab.jobs.poison.job("exit"))
     supervise(lab, most=DEATHS)
     assert lab.scheduler.requeue(job_id) == [job_id]
     assert supervise(lab, most=DEATHS) == DEATHS

@@ -6,7 +6,7 @@ from statistics import median
 
 import psutil
 
-from durability.conftest import Lab
+from durability.lab import Lab
 from fastsched import Cancelled, State
 
 
@@ -14,7 +14,7 @@ def test_waiting_for_a_job_that_runs_in_another_process_returns_promptly(lab: La
     worker = lab.worker()
     waits = []
     for _ in range(20):
-        (job_id,) = lab.program.enqueue(lab.program.work.job(0.0))
+        (job_id,) = lab.jobs.enqueue(lab.jobs.work.job(0.0))
         assert lab.scheduler.wait(job_id, timeout=10) is State.DONE
         returned = lab.now()
         (run,) = lab.history().runs[job_id]
@@ -30,7 +30,7 @@ def test_a_cancellation_reaches_the_job_that_runs_in_another_process(lab: Lab) -
     worker = lab.worker()
     waits = []
     for _ in range(5):
-        (job_id,) = lab.program.enqueue(lab.program.hold.job(1))
+        (job_id,) = lab.jobs.enqueue(lab.jobs.hold.job(1))
         assert worker.hear("holds") == [job_id]
         cancelled = lab.now()
         assert lab.scheduler.cancel(job_id) is Cancelled.REQUESTED
@@ -44,9 +44,9 @@ def test_a_cancellation_reaches_the_job_that_runs_in_another_process(lab: Lab) -
 
 
 def test_a_job_cancelled_before_any_process_took_it_never_runs(lab: Lab) -> None:
-    first, second = lab.program.enqueue(*(lab.program.work.job(0.0) for _ in range(2)))
+    first, second = lab.jobs.enqueue(*(lab.jobs.work.job(0.0) for _ in range(2)))
     assert lab.scheduler.cancel(first) is Cancelled.CANCELLED
-    lab.program.journal.note("cancelled", id=first)
+    lab.jobs.journal.note("cancelled", id=first)
     lab.worker()
     lab.drain()
     history = lab.verdict()
@@ -55,7 +55,7 @@ def test_a_job_cancelled_before_any_process_took_it_never_runs(lab: Lab) -> None
 
 def test_an_idle_worker_costs_nothing(lab: Lab) -> None:
     worker = lab.worker(workers=8)
-    lab.program.enqueue(*(lab.program.work.job(1.0) for _ in range(50)))
+    lab.jobs.enqueue(*(lab.jobs.work.job(1.0) for _ in range(50)))
     lab.drain()
     process = psutil.Process(worker.pid)
     before = process.cpu_times()
@@ -69,8 +69,8 @@ def test_a_delayed_job_starts_when_it_is_due(lab: Lab) -> None:
     lab.worker()
     late = []
     for _ in range(20):
-        options = lab.program.work.options(delay=0.05)
-        (job_id,) = lab.program.enqueue(options.job(0.0))
+        options = lab.jobs.work.options(delay=0.05)
+        (job_id,) = lab.jobs.enqueue(options.job(0.0))
         lab.scheduler.wait(job_id, timeout=10)
         (run,) = lab.history().runs[job_id]
         late.append(run.began - run.due)
@@ -81,7 +81,7 @@ def test_a_delayed_job_starts_when_it_is_due(lab: Lab) -> None:
 
 def test_many_processes_share_a_pile(lab: Lab) -> None:
     crowd = [lab.worker(workers=2) for _ in range(3)]
-    ids = lab.program.enqueue(*(lab.program.work.job(5.0) for _ in range(300)))
+    ids = lab.jobs.enqueue(*(lab.jobs.work.job(5.0) for _ in range(300)))
     lab.drain()
     history = lab.verdict()
     shares = {worker.pid: 0 for worker in crowd}

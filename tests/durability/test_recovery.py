@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import signal
 from statistics import median
 
 import pytest
 
-from durability.conftest import Lab, Process
+from durability.lab import Lab, Process
 
 WORKERS = 4
 HELD = 12
@@ -22,10 +23,10 @@ def first_starts(lab: Lab, ids: list[str], since: float) -> list[float]:
 
 def fill(lab: Lab, worker: Process) -> list[str]:
     """Have the worker claim `HELD` jobs, of which the first ones run until it is killed."""
-    work, linger = lab.program.work, lab.program.linger
-    lab.program.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
+    work, linger = lab.jobs.work, lab.jobs.linger
+    lab.jobs.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
     lab.drain()
-    ids = lab.program.enqueue(*(linger.job(1) for _ in range(HELD)))
+    ids = lab.jobs.enqueue(*(linger.job(1) for _ in range(HELD)))
     for _ in range(WORKERS):
         worker.hear("lingers")
     assert lab.scheduler.store_stats().claimed == HELD
@@ -37,7 +38,7 @@ def test_jobs_of_a_killed_process_run_elsewhere_within_about_a_second(
     lab: Lab, dice: random.Random, kills: int
 ) -> None:
     waits = []
-    lab.program.gate.shut()
+    lab.jobs.gate.shut()
     busy = lab.worker(workers=WORKERS)
     for _ in range(kills):
         ids = fill(lab, busy)
@@ -55,7 +56,7 @@ def test_jobs_of_a_killed_process_run_elsewhere_within_about_a_second(
 
 
 def test_a_restarted_process_runs_the_jobs_of_its_killed_predecessor_at_once(lab: Lab) -> None:
-    lab.program.gate.shut()
+    lab.jobs.gate.shut()
     first = lab.worker(workers=WORKERS)
     ids = fill(lab, first)
     first.kill()
@@ -65,3 +66,19 @@ def test_a_restarted_process_runs_the_jobs_of_its_killed_predecessor_at_once(lab
     lab.verdict()
     assert min(waits) < 1.5  # starting Python is part of it
     assert max(waits) < 3.0
+
+
+def test_a_frozen_process_keeps_its_jobs(lab: Lab) -> None:
+    lab.jobs.gate.shut()
+    frozen = lab.worker()
+    ids = lab.jobs.enqueue(*(lab.jobs.linger.job(1) for _ in range(WORKERS)))
+    for _ in ids:
+        frozen.hear("lingers")
+    other = lab.worker()
+    frozen.signal(signal.SIGSTOP)
+    other.lives_for(1.5)  # more than a look at the others
+    lab.jobs.gate.open()
+    frozen.signal(signal.SIGCONT)
+    lab.drain()
+    history = lab.verdict()
+    assert [[run.pid for run in history.runs[id]] for id in ids] == [[frozen.pid]] * len(ids)

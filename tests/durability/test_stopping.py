@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from durability.conftest import Lab, Process
+from durability.lab import Lab, Process
 from fastsched import State
 
 GRACE = 0.5
@@ -15,9 +15,9 @@ GRACE = 0.5
 
 def test_a_stopped_process_gives_back_what_it_has_not_started(lab: Lab) -> None:
     worker = lab.worker(workers=2, stop_grace=GRACE)
-    lab.program.enqueue(*(lab.program.work.job(1.0) for _ in range(200)))
+    lab.jobs.enqueue(*(lab.jobs.work.job(1.0) for _ in range(200)))
     lab.drain()
-    ids = lab.program.enqueue(*(lab.program.hold.job(1) for _ in range(12)))
+    ids = lab.jobs.enqueue(*(lab.jobs.hold.job(1) for _ in range(12)))
     for _ in range(2):
         worker.hear("holds")
     assert lab.scheduler.store_stats().claimed == 12
@@ -36,9 +36,9 @@ def test_a_stopped_process_gives_back_what_it_has_not_started(lab: Lab) -> None:
 def test_a_job_longer_than_the_grace_is_stopped_and_runs_again_elsewhere(
     lab: Lab, stubborn: str
 ) -> None:
-    lab.program.gate.shut()
+    lab.jobs.gate.shut()
     worker = lab.worker(workers=2, stop_grace=GRACE)
-    (job_id,) = lab.program.enqueue(getattr(lab.program, stubborn).job(1))
+    (job_id,) = lab.jobs.enqueue(getattr(lab.program, stubborn).job(1))
     worker.hear({"hold": "holds", "spin": "spins", "linger": "lingers"}[stubborn])
     assert worker.terminate() < GRACE + 1
     job = lab.scheduler.find(job_id)
@@ -53,12 +53,12 @@ def test_a_job_longer_than_the_grace_is_stopped_and_runs_again_elsewhere(
 
 def test_jobs_within_the_grace_are_finished(lab: Lab) -> None:
     worker = lab.worker(workers=4, stop_grace=5.0)
-    lab.program.gate.shut()
-    lab.program.enqueue(*(lab.program.linger.job(1) for _ in range(4)))
+    lab.jobs.gate.shut()
+    lab.jobs.enqueue(*(lab.jobs.linger.job(1) for _ in range(4)))
     for _ in range(4):
         worker.hear("lingers")
     worker.signal(signal.SIGTERM)
-    lab.program.gate.open()
+    lab.jobs.gate.open()
     assert worker.wait() == 0
     assert lab.scheduler.store_stats().done == 4
     lab.verdict()

@@ -74,9 +74,7 @@ def watcher():
 
 @pytest.fixture
 def writer(store, watcher):
-    writer = Writer(
-        store, store.clock, on_flushed=watcher.flushed, on_answered=watcher.answered
-    )
+    writer = Writer(store, store.clock, on_flushed=watcher.flushed, on_answered=watcher.answered)
     writer.start()
     yield writer
     store.error = None
@@ -198,9 +196,7 @@ def test_the_listeners_frame_the_answer(store, watcher):
             super()._tell(listener, *args)
             order.append(listener.__name__)
 
-    writer = Ordered(
-        store, store.clock, on_flushed=watcher.flushed, on_answered=watcher.answered
-    )
+    writer = Ordered(store, store.clock, on_flushed=watcher.flushed, on_answered=watcher.answered)
     writer.start()
     writer.insert([new_job()])
     assert order[0] == "flushed"
@@ -304,7 +300,7 @@ def test_ended_runs_are_kept_until_the_store_takes_them(store, writer, watcher, 
         (pause,) = store.clock.until_waiting(1)
         pauses.append(pause)
         store.clock.advance(pause)
-        until(lambda: len(caplog.messages) > len(pauses))  # noqa: B023 - called at once
+        until(lambda: len(caplog.messages) > len(pauses))
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
     assert store.job(run.job.id).state is State.CLAIMED
     store.error = None

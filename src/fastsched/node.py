@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -119,7 +118,7 @@ class Node:
     def _register(self) -> None:
         info = NodeInfo(
             id=self.id,
-            host=socket.gethostname(),
+            host=os.uname().nodename,
             pid=os.getpid(),
             workers=self.settings.workers,
             started_at=self._clock.now(),

@@ -8,7 +8,6 @@ No result is ever above `MAX_DELAY`, whatever the attempt.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 
 from fastsched.errors import ConfigurationError
@@ -47,13 +46,14 @@ def exponential(
     if not 0 <= jitter <= 1:
         raise ConfigurationError(f"jitter={jitter!r}: wanted a number from 0 to 1")
     ceiling = min(cap, MAX_DELAY)
+    from random import random  # imports hashlib: 4 ms that not every program needs
 
     def delay(attempt: int, error: BaseException | None) -> float:
         try:
             full = min(base * factor ** max(attempt - 1, 0), ceiling)
         except OverflowError:
             full = ceiling if base else 0.0
-        return full * (1 - jitter * random.random())  # noqa: S311 - spreads, hides nothing
+        return full * (1 - jitter * random())  # noqa: S311 - spreads, hides nothing
 
     return delay
 

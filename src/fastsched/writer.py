@@ -17,6 +17,7 @@ from fastsched.errors import (
     CommitUnknown,
     EnqueueUnknown,
     SchedulerStopped,
+    StoreError,
     StoreUnavailable,
 )
 from fastsched.executor import Run
@@ -257,6 +258,8 @@ class Writer:
                 ticket.resolve(error=EnqueueUnknown(tuple(job.id for job in jobs)))
             self._put_back(ends, claim, error)  # ends that were written come back as stale
         except Exception as error:
+            if not isinstance(error, StoreError):
+                _log.exception("a flush failed on a fault of fastsched itself")
             if len(inserts) + len(ends) + (claim is not None) == 1:
                 self._blame(inserts, ends, error)
                 self._put_back((), claim, error)

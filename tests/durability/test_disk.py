@@ -122,6 +122,7 @@ def test_a_process_that_loses_its_place_on_a_full_disk_takes_another_when_there_
     while "tick" not in worker.hear("WARNING"):  # "... trying again at the next tick"
         pass
     ballast.throw_off()
+    lab.jobs.enqueue(lab.jobs.work.job(0.0))
     lab.drain()
     worker.tell("stats")
     new_node, *_ = worker.hear("stats")

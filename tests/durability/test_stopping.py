@@ -38,7 +38,7 @@ def test_a_job_longer_than_the_grace_is_stopped_and_runs_again_elsewhere(
 ) -> None:
     lab.jobs.gate.shut()
     worker = lab.worker(workers=2, stop_grace=GRACE)
-    (job_id,) = lab.jobs.enqueue(getattr(lab.program, stubborn).job(1))
+    (job_id,) = lab.jobs.enqueue(getattr(lab.jobs, stubborn).job(1))
     worker.hear({"hold": "holds", "spin": "spins", "linger": "lingers"}[stubborn])
     assert worker.terminate() < GRACE + 1
     job = lab.scheduler.find(job_id)

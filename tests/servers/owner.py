@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from fastsched.errors import ConfigurationError
 from fastsched.servers import PrivatePostgres, PrivateRedis, PrivateServer
 
 SERVERS = {"postgres": lambda: PrivatePostgres(durable=False), "redis": PrivateRedis}
@@ -16,8 +17,7 @@ SERVERS = {"postgres": lambda: PrivatePostgres(durable=False), "redis": PrivateR
 
 def main(kind: str, *how: str) -> None:
     server = SERVERS[kind]().start()
-    if "fork" in how:
-        _fork(server)
+    refused = _fork(server) if "fork" in how else None
     home = server._home
     assert home is not None
     told = {
@@ -25,22 +25,26 @@ def main(kind: str, *how: str) -> None:
         "keeper": home._keeper.pid,
         "folder": str(server.folder),
         "url": server.url,
+        "refused": refused,
     }
     print(json.dumps(told), flush=True)
     sys.stdin.read()
 
 
-def _fork(server: PrivateServer) -> None:
-    """A child tries to end the server; then it waits for the end of the input, and so do we."""
-    done, tell = os.pipe()
+def _fork(server: PrivateServer) -> str:
+    """A child that tries to end and to start the server, and says how it was refused."""
+    refused, tell = os.pipe()
     if os.fork() == 0:
         server.stop()
         server.close()
-        os.write(tell, b".")
+        try:
+            server.start()
+        except ConfigurationError as error:
+            os.write(tell, str(error).encode())
         sys.stdin.read()
         os._exit(0)
     os.close(tell)
-    os.read(done, 1)
+    return os.read(refused, 1000).decode()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,13 @@ def test_the_port_and_the_password_of_redis_stay_over_a_restart(open_redis: Priv
     for same in (url, open_redis.url):
         with redis.Redis.from_url(same) as client:
             assert client.ping()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the server itself would be refused")
+def test_while_a_server_is_down_nobody_else_gets_its_port(open_redis: PrivateRedis) -> None:
+    open_redis.stop()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(open_redis.address)
 
 
 def test_through_tcp_other_users_need_the_password(

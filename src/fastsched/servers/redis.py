@@ -79,12 +79,7 @@ class PrivateRedis(PrivateServer):
     def _set_up(self, home: Home) -> None:
         (home.path / "data").mkdir()
         settings: dict[str, str | int] = {"save": '""', "appendonly": "no", **self._settings}
-        settings |= {
-            "dir": "data",
-            "unixsocket": f'"{self._socket}"',
-            "unixsocketperm": 700,
-            "port": 0,
-        }
+        settings |= {"dir": "data", "unixsocket": f'"{self._socket}"', "port": 0}
         if self._tcp:
             self._password = secrets.token_hex(16)
             host, port = self.address

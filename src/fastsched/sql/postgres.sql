@@ -245,6 +245,20 @@ WHERE (:state::text IS NULL OR state = :state::text)
   AND (:after::text IS NULL OR id > :after::text::uuid)
 ORDER BY jobs.id LIMIT :limit;
 
+-- The same for states of ended jobs, which have an index of their own.
+-- name: ended_jobs
+SELECT id::text, kind, queue, state, priority, extract(epoch FROM due_at)::float8,
+       extract(epoch FROM deadline)::float8, timeout, attempt, max_attempts, crashes, claim_no,
+       (SELECT n.id::text FROM fastsched.nodes AS n WHERE n.no = node),
+       extract(epoch FROM created_at)::float8, extract(epoch FROM claimed_at)::float8,
+       extract(epoch FROM ended_at)::float8, cancel_requested, reason, failure::text, payload
+FROM fastsched.jobs
+WHERE state IN ('done', 'dead', 'cancelled', 'expired') AND state = :state::text
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:after::text IS NULL OR id > :after::text::uuid)
+ORDER BY jobs.id LIMIT :limit;
+
 -- name: live
 SELECT id::text, state FROM fastsched.jobs WHERE id = ANY (:ids::text[]::uuid[]);
 
@@ -329,8 +343,9 @@ VALUES (:node, :id::text::uuid, :host, :pid, :workers,
         clock_timestamp() + :lease * interval '1 second', :locked);
 
 -- name: nodes
-SELECT id::text, host, pid, workers, extract(epoch FROM started_at)::float8
-FROM fastsched.nodes ORDER BY id;
+SELECT id::text, host, pid, workers, extract(epoch FROM started_at)::float8,
+       lease_until >= clock_timestamp()
+FROM fastsched.nodes ORDER BY nodes.id;
 
 -- Renew the lease, look for dead nodes, for work, and for cancellations: one statement a second.
 -- A free lock counts only if server and observer have both been up longer than the grace in which

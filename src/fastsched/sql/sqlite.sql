@@ -110,6 +110,16 @@ WHERE (:state IS NULL OR state = :state) AND (:kind IS NULL OR kind = :kind)
   AND (:queue IS NULL OR queue = :queue) AND (:after IS NULL OR id > :after)
 ORDER BY id LIMIT :limit;
 
+-- The same for states of ended jobs, which have an index of their own.
+-- name: ended_jobs
+SELECT id, kind, queue, state, priority, due_at, deadline, timeout, attempt, max_attempts, crashes,
+       claim_no, node, created_at, claimed_at, ended_at, cancel_requested, reason, failure, payload
+FROM fastsched_jobs
+WHERE state IN ('done', 'dead', 'cancelled', 'expired') AND state = :state
+  AND (:kind IS NULL OR kind = :kind)
+  AND (:queue IS NULL OR queue = :queue) AND (:after IS NULL OR id > :after)
+ORDER BY id LIMIT :limit;
+
 -- name: live
 SELECT id, state FROM fastsched_jobs WHERE id IN (SELECT value FROM json_each(:ids));
 

@@ -51,7 +51,7 @@ from fastsched.stores.postgres_link import (
 )
 from fastsched.stores.postgres_nodes import LEASE, Place, judging, lock, register, tend
 from fastsched.stores.postgres_schema import migrate, version
-from fastsched.stores.rows import job_of
+from fastsched.stores.rows import job_of, listing
 from fastsched.user_connection import UserConnection
 
 _log = logging.getLogger("fastsched.postgres")
@@ -469,7 +469,9 @@ class PostgresStore:
         limit: int,
     ) -> list[Job]:
         wanted = None if state is None else state.value
-        rows = self._look("jobs", state=wanted, kind=kind, queue=queue, after=after, limit=limit)
+        rows = self._look(
+            listing(state), state=wanted, kind=kind, queue=queue, after=after, limit=limit
+        )
         return [job_of(row) for row in rows]
 
     def states_of(self, ids: Sequence[str]) -> dict[str, State]:
@@ -484,8 +486,10 @@ class PostgresStore:
 
     def nodes(self) -> list[NodeInfo]:
         return [
-            NodeInfo(id=node, host=host, pid=pid, workers=workers, started_at=started_at)
-            for node, host, pid, workers, started_at in self._look("nodes")
+            NodeInfo(
+                id=node, host=host, pid=pid, workers=workers, started_at=started_at, alive=alive
+            )
+            for node, host, pid, workers, started_at, alive in self._look("nodes")
         ]
 
     def _look(self, statement: str, /, **given: Any) -> list[Any]:

@@ -46,3 +46,8 @@ def job_of(row: tuple[Any, ...]) -> Job:
         failure=None if failure is None else Failure(**json.loads(failure)),
         payload=payload,
     )
+
+
+def listing(state: State | None) -> str:
+    """The statement that lists jobs of a state: ended ones have an index for it."""
+    return "ended_jobs" if state is not None and state.ended else "jobs"

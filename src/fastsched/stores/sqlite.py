@@ -29,7 +29,7 @@ from fastsched.stores.base import (
     Tended,
 )
 from fastsched.stores.presence import FilePresence, is_dead, was_running
-from fastsched.stores.rows import job_of
+from fastsched.stores.rows import job_of, listing
 from fastsched.stores.sqlite_ends import complete_one, end_runs
 from fastsched.stores.sqlite_file import SQL, SqliteFile, run
 from fastsched.stores.sqlite_rows import new_row
@@ -348,7 +348,7 @@ class SqliteStore:
     ) -> list[Job]:
         with self._file.look_up() as db:
             rows = run(
-                db, "jobs", state=state, kind=kind, queue=queue, after=after, limit=limit
+                db, listing(state), state=state, kind=kind, queue=queue, after=after, limit=limit
             ).fetchall()
         return [job_of(row) for row in rows]
 

@@ -53,6 +53,8 @@ CREATE INDEX jobs_scheduled ON fastsched.jobs (due_at) WHERE state = 'scheduled'
 CREATE INDEX jobs_claimed ON fastsched.jobs (node) WHERE state = 'claimed';
 CREATE INDEX jobs_ended ON fastsched.jobs (state, ended_at)
     WHERE state IN ('done', 'dead', 'cancelled', 'expired');
+CREATE INDEX jobs_ended_ids ON fastsched.jobs (state, id)
+    WHERE state IN ('done', 'dead', 'cancelled', 'expired');
 CREATE INDEX jobs_deadlines ON fastsched.jobs (deadline)
     WHERE deadline IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready');
 CREATE UNIQUE INDEX jobs_unique ON fastsched.jobs (unique_key)

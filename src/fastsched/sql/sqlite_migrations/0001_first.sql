@@ -35,6 +35,8 @@ CREATE INDEX fastsched_scheduled ON fastsched_jobs (due_at) WHERE state = 'sched
 CREATE INDEX fastsched_claimed ON fastsched_jobs (node) WHERE state = 'claimed';
 CREATE INDEX fastsched_ended ON fastsched_jobs (state, ended_at)
     WHERE state IN ('done', 'dead', 'cancelled', 'expired');
+CREATE INDEX fastsched_ended_ids ON fastsched_jobs (state, id)
+    WHERE state IN ('done', 'dead', 'cancelled', 'expired');
 CREATE INDEX fastsched_deadlines ON fastsched_jobs (deadline)
     WHERE deadline IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready');
 CREATE UNIQUE INDEX fastsched_unique ON fastsched_jobs (unique_key)

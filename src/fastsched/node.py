@@ -60,6 +60,7 @@ class Settings:
     keep_done: float
     keep_ended: float
     dedupe_for: float
+    lease: float
 
 
 class Node:

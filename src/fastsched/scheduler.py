@@ -54,6 +54,8 @@ class Scheduler:
     `keep_done`: seconds for which finished jobs stay visible; 0 deletes them at once.
     `keep_ended`: the same for dead, cancelled and expired ones.
     `dedupe_for`: seconds for which an id given by a caller is remembered.
+    `lease`: on PostgreSQL, seconds after which a frozen or cut-off node's jobs run elsewhere; a
+    killed one's do within about a second.
 
     Nothing is opened before it is needed. Safe for any number of threads; the child of a fork gets
     a producer of its own.
@@ -72,6 +74,7 @@ class Scheduler:
         keep_done: Seconds = 0.0,
         keep_ended: Seconds = 7 * 86_400.0,
         dedupe_for: Seconds = 86_400.0,
+        lease: Seconds = 30.0,
     ) -> None:
         self._clock = SystemClock()
         self._settings = Settings(
@@ -82,6 +85,7 @@ class Scheduler:
             keep_done=seconds("keep_done", keep_done),
             keep_ended=seconds("keep_ended", keep_ended),
             dedupe_for=seconds("dedupe_for", dedupe_for),
+            lease=seconds("lease", lease, least=1.0),
         )
         self.store_url = store_url or os.environ.get("FASTSCHED_URL") or DEFAULT_URL
         self._new_store()  # refuses a bad URL here rather than at the first enqueue
@@ -127,7 +131,7 @@ class Scheduler:
             if queues is not None:
                 self._settings = replace(self._settings, queues=named_all("queues", queues))
             if store_url is not None:
-                make_store(store_url, keep_done=False)  # refuses a bad URL
+                make_store(store_url)  # refuses a bad URL
                 self._redis = redis_of(*self._redis_given, store_url)
                 self.store_url = store_url
 
@@ -259,7 +263,8 @@ class Scheduler:
             return self._engine
 
     def _new_store(self) -> Any:
-        return make_store(self.store_url, keep_done=self._settings.keep_done > 0)
+        settings = self._settings
+        return make_store(self.store_url, keep_done=settings.keep_done > 0, lease=settings.lease)
 
     def _forsake(self) -> None:
         """In the child of a fork: the engine, its threads and locks are the parent's."""

@@ -35,6 +35,8 @@ class Process:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
             )
         self.pid = self._popen.pid
+        self.node: str | None = None
+        """Its identity when it became ready."""
 
     def __str__(self) -> str:
         return f"{self.role} {self.pid}"
@@ -60,6 +62,12 @@ class Process:
         raise AssertionError(
             f"{self.role} {self.pid} ended before {word!r}:\n{self.log.read_text()}"
         )
+
+    def ready(self) -> Process:
+        """Wait until it runs jobs; it has said so before or says so now."""
+        if self.node is None:
+            (self.node,) = self.hear("ready")
+        return self
 
     def lives_for(self, seconds: float) -> None:
         """Let it run for a while; it must not end meanwhile."""
@@ -126,9 +134,7 @@ class Lab:
 
     def worker(self, **options: float) -> Process:
         """A worker that is ready."""
-        process = self.spawn("worker", **options)
-        process.hear("ready")
-        return process
+        return self.spawn("worker", **options).ready()
 
     def note_fault(self, pid: int, what: str, since: float) -> None:
         """Note something that was done to a process from `since` until now."""

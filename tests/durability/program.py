@@ -50,7 +50,7 @@ def finisher(jobs: Jobs) -> None:
 def producer(jobs: Jobs) -> None:
     """Enqueue what it is told to."""
     jobs.scheduler.store_stats()  # opens the store
-    say("ready")
+    say("open")
     _obey(jobs, threading.Event())
 
 

@@ -113,11 +113,10 @@ def test_a_process_that_loses_its_place_on_a_full_disk_takes_another_when_there_
     disk: Path, lab: Lab
 ) -> None:
     ballast = Ballast(disk)
-    worker = lab.spawn("worker")
-    (node,) = worker.hear("ready")
+    worker = lab.worker()
     ballast.load()
     enqueue_until_full(lab)
-    (disk / "jobs.db.d" / f"{node}.alive").unlink()
+    (disk / "jobs.db.d" / f"{worker.node}.alive").unlink()
     ballast.load()
     while "tick" not in worker.hear("WARNING"):  # "... trying again at the next tick"
         pass
@@ -126,5 +125,5 @@ def test_a_process_that_loses_its_place_on_a_full_disk_takes_another_when_there_
     lab.drain()
     worker.tell("stats")
     new_node, *_ = worker.hear("stats")
-    assert new_node not in ("None", node)
+    assert new_node not in ("None", worker.node)
     lab.verdict()

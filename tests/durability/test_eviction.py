@@ -7,18 +7,17 @@ import signal
 from durability.lab import Lab, Process
 
 
-def evict(lab: Lab, frozen: Process, node: str) -> None:
+def evict(lab: Lab, frozen: Process) -> None:
     """Take its place away while it cannot notice, and let the others have its jobs."""
     since = lab.now()
     frozen.signal(signal.SIGSTOP)
-    (lab.jobs.file.with_name("jobs.db.d") / f"{node}.alive").unlink()
+    (lab.jobs.file.with_name("jobs.db.d") / f"{frozen.node}.alive").unlink()
     lab.note_fault(frozen.pid, "evict", since)
 
 
 def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
     work, linger = lab.jobs.work, lab.jobs.linger
-    evicted = lab.spawn("worker", workers=4)
-    (node,) = evicted.hear("ready")
+    evicted = lab.worker(workers=4)
     lab.jobs.enqueue(*(work.job(1.0) for _ in range(200)))  # so that it prefetches
     lab.drain()
     lab.jobs.gate.shut()
@@ -26,7 +25,7 @@ def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
     for _ in range(4):
         evicted.hear("lingers")
     other = lab.worker(workers=4)
-    evict(lab, evicted, node)
+    evict(lab, evicted)
     lab.drain()  # elsewhere, in their second claim
     other.terminate()
     lab.jobs.gate.open()
@@ -35,7 +34,7 @@ def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
     lab.drain()  # by the evicted process, under a new name
     evicted.tell("stats")
     new_node, stale, completed = evicted.hear("stats")
-    assert new_node != node
+    assert new_node != evicted.node
     assert int(completed) == 200 + 20
     assert int(stale) >= 4
     stats = lab.scheduler.store_stats()
@@ -50,13 +49,12 @@ def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
 
 def test_a_late_end_does_not_touch_the_run_that_replaced_it(lab: Lab) -> None:
     lab.jobs.gate.shut()
-    evicted = lab.spawn("worker", workers=4)
-    (node,) = evicted.hear("ready")
+    evicted = lab.worker(workers=4)
     ids = lab.jobs.enqueue(*(lab.jobs.linger.job(2) for _ in range(4)))
     for _ in ids:
         evicted.hear("lingers")
     other = lab.worker(workers=4)
-    evict(lab, evicted, node)
+    evict(lab, evicted)
     for _ in ids:
         other.hear("lingers")
     other.tell("stats")

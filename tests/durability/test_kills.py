@@ -43,7 +43,7 @@ def kill_loop(
     assert len(history.accepted) >= jobs * (0.5 if producers_too else 1)
     assert cut_short(history) > 0, "no kill hit a running job: this has tested nothing"
     for process in crowd:
-        process.terminate()
+        process.ready().terminate()
     assert lab.scheduler.store_stats().nodes == ()
     assert list(lab.jobs.file.parent.rglob("*.alive")) == []
 
@@ -61,7 +61,7 @@ def test_what_a_killed_producer_was_told_is_accepted_is_run(lab: Lab, dice: rand
     lab.worker(workers=16)
     for _ in range(12):
         producer = lab.spawn("producer")
-        producer.hear("ready")
+        producer.hear("open")
         producer.tell("enqueue", 1_000_000)
         producer.lives_for(dice.uniform(0.05, 0.15))
         producer.kill()

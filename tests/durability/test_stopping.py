@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from durability.lab import Lab, Process
+from durability.lab import Lab
 from fastsched import State
 
 GRACE = 0.5
@@ -73,8 +73,7 @@ def test_processes_stopped_at_random_moments_lose_nothing(
     slowest = 0.0
     for n in range(stops):
         producer.tell("enqueue", 40)
-        leaver: Process = crowd[n % 2]
-        leaver.hear("ready")
+        leaver = crowd[n % 2].ready()
         leaver.lives_for(dice.uniform(0.0, 0.2))
         crowd[n % 2] = lab.spawn("worker", stop_grace=GRACE)
         slowest = max(slowest, leaver.terminate())

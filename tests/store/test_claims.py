@@ -7,7 +7,7 @@ import random
 import pytest
 from builders import in_threads, new_job
 
-from fastsched import State, StoreError, StoreUnavailable
+from fastsched import Claim, State, StoreError, StoreUnavailable
 from fastsched.ids import new_id
 from fastsched.job import MAX_PRIORITY, MIN_PRIORITY
 from fastsched.outcomes import DONE, RELEASE
@@ -80,7 +80,7 @@ def test_any_payload_comes_back_byte_for_byte(lab, node):
 def test_a_flush_with_a_bad_job_stores_nothing_and_the_store_goes_on(lab, node, bad):
     claimed = lab.claimed(node)
     good = new_job()
-    claim = (claimed.id, node, claimed.claim_no)
+    claim = Claim(claimed.id, node, claimed.claim_no)
     with pytest.raises((StoreError, TypeError)):
         lab.store.flush(Flush(jobs=[good, new_job(**bad)], ends=[(claim, DONE)]))
     assert lab.ids() == [claimed.id]
@@ -207,7 +207,7 @@ def test_a_claim_sees_what_its_own_flush_inserted_and_gave_back(lab, node):
     flushed = lab.store.flush(
         Flush(
             jobs=[inserted],
-            ends=[((given_back.id, node, given_back.claim_no), RELEASE)],
+            ends=[(Claim(given_back.id, node, given_back.claim_no), RELEASE)],
             claim=ClaimRequest(
                 node=node,
                 kinds=["work"],
@@ -369,8 +369,8 @@ def test_jobs_are_still_there_after_closing(lab):
     job_id = lab.add_one(priority=3)
     lab.store.close()
     lab.store.close()
-    store = lab.connect()
-    assert store.job(job_id).priority == 3
+    lab.store = lab.connect()
+    assert lab.job(job_id).priority == 3
 
 
 def test_a_closed_store_says_so(lab):

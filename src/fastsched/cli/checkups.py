@@ -75,7 +75,7 @@ def store(url: str) -> Iterator[Check]:
         yield _tables(tables)
         if tables.version != tables.newest:
             return  # to go on would make or upgrade them
-        opened = make_store(url, keep_done=False)
+        opened = make_store(url)
         opened.open()
         try:
             yield _write(opened)

@@ -54,7 +54,7 @@ class Tables:
 
 def tables_of(url: str, *, check: bool = False) -> Tables:
     """Look; `check` reads a SQLite file from end to end. `OutOfReach` if that is not possible."""
-    store = make_store(url, keep_done=False)
+    store = make_store(url)
     file = sqlite_file(store.name)
     if file is None:
         try:

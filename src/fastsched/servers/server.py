@@ -125,7 +125,6 @@ class PrivateServer(ABC):
         _ = self._program  # missing: it is said before anything is made
         if self._home is None:
             self._owner = os.getpid()
-            self._take_port()
             self._home = Home(
                 self._prefix,
                 parent=self._directory,
@@ -133,6 +132,7 @@ class PrivateServer(ABC):
                 farewell=self._farewell,
             )
             try:
+                self._take_port()
                 self._set_up(self._home)
             except BaseException:
                 self.close()
@@ -189,13 +189,13 @@ class PrivateServer(ABC):
         `fast`: as an administrator does, disconnecting the clients. `immediate`: at once, without
         a last checkpoint. `kill`: as a power cut does.
         """
-        if self._process is None or self._home is None or not self._ours:
-            return
         if mode not in self._signals:
             raise ConfigurationError(
                 f"mode={mode!r} is no way to stop {self.title}; "
                 f"give one of {', '.join(map(repr, self._signals))}"
             )
+        if self._process is None or self._home is None or not self._ours:
+            return
         if mode != "kill":
             self.resume()
         for signum in self._signals[mode]:

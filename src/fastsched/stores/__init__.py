@@ -15,7 +15,7 @@ _FORM = (
 )
 
 
-def make_store(url: str, *, keep_done: bool) -> Store:
+def make_store(url: str, *, keep_done: bool = False, lease: float = 30.0) -> Store:
     """The store behind a URL; nothing is opened yet. Drivers are imported only here."""
     scheme, separator, rest = url.partition("://")
     shown = re.sub(r"^(\w*://)?.*@", r"\1***@", url)  # a password may hold / and @
@@ -24,7 +24,7 @@ def make_store(url: str, *, keep_done: bool) -> Store:
     if scheme in ("postgresql", "postgres"):
         from fastsched.stores.postgres import PostgresStore
 
-        return PostgresStore(url, keep_done=keep_done)
+        return PostgresStore(url, keep_done=keep_done, lease=lease)
     if scheme != "sqlite":
         raise ConfigurationError(
             f"store_url={shown!r}: {scheme!r} is not a store of this version; {_FORM}"

@@ -10,7 +10,7 @@ CREATE TABLE fastsched_jobs (
     priority         INTEGER NOT NULL CHECK (priority BETWEEN -32768 AND 32767),
     due_at           REAL    NOT NULL CHECK (due_at BETWEEN 0 AND 221845392000),  -- year 9000
     deadline         REAL             CHECK (deadline BETWEEN 0 AND 221845392000),
-    timeout          REAL             CHECK (timeout > 0),
+    timeout          REAL             CHECK (timeout > 0 AND timeout < 9e999),  -- infinity
     max_attempts     INTEGER NOT NULL CHECK (max_attempts > 0),
     attempt          INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
     claim_no         INTEGER NOT NULL DEFAULT 0,      -- only grows: the fence

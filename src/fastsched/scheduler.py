@@ -29,7 +29,7 @@ from fastsched.report import Report
 from fastsched.retry import Backoff
 from fastsched.stats import NodeStats, StoreStats
 from fastsched.stores import make_store
-from fastsched.stores.base import Cancelled
+from fastsched.stores.base import LEASE, Cancelled
 from fastsched.user_connection import UserConnection, adapt
 
 DEFAULT_URL = "sqlite:///fastsched.db"
@@ -74,7 +74,7 @@ class Scheduler:
         keep_done: Seconds = 0.0,
         keep_ended: Seconds = 7 * 86_400.0,
         dedupe_for: Seconds = 86_400.0,
-        lease: Seconds = 30.0,
+        lease: Seconds = LEASE,
     ) -> None:
         self._clock = SystemClock()
         self._settings = Settings(

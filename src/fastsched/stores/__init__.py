@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastsched.clock import SystemClock
 from fastsched.errors import ConfigurationError
-from fastsched.stores.base import Store
+from fastsched.stores.base import LEASE, Store
 
 _FORM = (
     "give sqlite:///path/to/file.db (or sqlite:////absolute/path.db), "
@@ -15,7 +15,7 @@ _FORM = (
 )
 
 
-def make_store(url: str, *, keep_done: bool = False, lease: float = 30.0) -> Store:
+def make_store(url: str, *, keep_done: bool = False, lease: float = LEASE) -> Store:
     """The store behind a URL; nothing is opened yet. Drivers are imported only here."""
     scheme, separator, rest = url.partition("://")
     shown = re.sub(r"^(\w*://)?.*@", r"\1***@", url)  # a password may hold / and @

@@ -22,6 +22,7 @@ from fastsched.job import Claim, ClaimedJob, Job, NewJob, State
 from fastsched.outcomes import DONE
 from fastsched.stores.base import (
     HORIZON,
+    LEASE,
     Cancelled,
     ClaimRequest,
     Counts,
@@ -49,7 +50,7 @@ from fastsched.stores.postgres_link import (
     conninfo_of,
     shown,
 )
-from fastsched.stores.postgres_nodes import LEASE, Place, judging, lock, register, tend
+from fastsched.stores.postgres_nodes import Place, judging, lock, register, tend
 from fastsched.stores.postgres_schema import migrate, version
 from fastsched.stores.rows import job_of, listing
 from fastsched.user_connection import UserConnection

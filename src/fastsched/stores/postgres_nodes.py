@@ -10,8 +10,6 @@ from fastsched.job import ClaimedJob
 from fastsched.stores.base import NodeInfo, Tended
 from fastsched.stores.postgres_link import SQL, Db, Link
 
-LEASE = 30.0
-"""Seconds for which a place holds without renewal: one regex can hold the GIL for seconds."""
 RELOCK_GRACE = 5.0
 """Seconds after a restart, of server or observer, in which a free lock proves nothing."""
 LOCK_CLASS = 0x66737364

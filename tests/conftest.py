@@ -12,6 +12,8 @@ from clocks import PATIENCE, ManualClock
 
 from fastsched import Scheduler
 
+pytest_plugins = ["servers.fixtures"]
+
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:

@@ -6,14 +6,30 @@ from collections.abc import Iterator
 
 import pytest
 
+from fastsched.stores import postgres_nodes
+from fastsched.stores.postgres import PostgresStore
+
 from .lab import Lab, SqliteBase
+from .postgres_base import PostgresBase
 
-BASES = {"sqlite": SqliteBase}
+
+@pytest.fixture(scope="session")
+def pg_template(pg_server) -> str:
+    """A database with the tables in it."""
+    store = PostgresStore(pg_server.create_database("store_template"), keep_done=False)
+    store.open()
+    store.close()
+    return "store_template"
 
 
-@pytest.fixture(params=BASES)
-def lab(request, tmp_path) -> Iterator[Lab]:
-    lab = Lab(BASES[request.param](tmp_path))
+@pytest.fixture(params=["sqlite", "postgres"])
+def lab(request, tmp_path, monkeypatch) -> Iterator[Lab]:
+    if request.param == "sqlite":
+        lab = Lab(SqliteBase(tmp_path))
+    else:
+        # A server just started may be judged at once: its nodes do not have to lock anew.
+        monkeypatch.setattr(postgres_nodes, "RELOCK_GRACE", 0.0)
+        lab = Lab(PostgresBase(request.getfixturevalue("pg_url")))
     yield lab
     lab.check_conservation()
     lab.close()

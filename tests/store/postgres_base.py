@@ -6,6 +6,7 @@ import psycopg
 
 from fastsched.stores.base import Store
 from fastsched.stores.postgres import PostgresStore
+from fastsched.stores.postgres_nodes import LOCK_CLASS
 
 _SHIFTS = (
     "UPDATE fastsched.jobs SET due_at = due_at - %(by)s, deadline = deadline - %(by)s,"
@@ -21,6 +22,8 @@ _SHIFTS = (
 class PostgresBase:
     """A fresh database. Its clock cannot be set, so time passes by setting all times back."""
 
+    knows_what_ran = False
+
     def __init__(self, url: str) -> None:
         self._url = url
 
@@ -34,5 +37,8 @@ class PostgresBase:
 
     def kill(self, store: Store) -> None:
         assert isinstance(store, PostgresStore)
-        store._keeps.close()  # the server drops its locks, as when the process dies
+        store._keeps.disconnect()  # the server drops its locks, as when the process dies
+        with psycopg.connect(self._url) as db:
+            for place in store._places.values():  # and is a moment about it
+                db.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, place.number))
         store._places.clear()

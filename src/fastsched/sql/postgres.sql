@@ -90,7 +90,7 @@ WITH me AS MATERIALIZED (
     ORDER BY priority DESC, due_at, seq LIMIT :limit FOR UPDATE SKIP LOCKED
 ), soon AS MATERIALIZED (
     SELECT id FROM fastsched.jobs
-    WHERE state = 'scheduled'
+    WHERE state = 'scheduled' AND priority >= :min_priority
       AND due_at <= statement_timestamp() + :horizon * interval '1 second'
       AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
       AND kind = ANY (:kinds::text[]) AND EXISTS (SELECT FROM me)
@@ -317,13 +317,18 @@ WHERE j.id = ANY (ARRAY (SELECT id FROM late))
 RETURNING j.id::text, j.kind, j.queue, j.attempt;
 
 -- name: prune
-WITH old AS MATERIALIZED (
+WITH done AS MATERIALIZED (
     SELECT id FROM fastsched.jobs
-    WHERE state = ANY (:states::text[])
-      AND ended_at < statement_timestamp() - :age * interval '1 second'
+    WHERE state = 'done' AND ended_at < statement_timestamp() - :done_for * interval '1 second'
     LIMIT :limit FOR UPDATE SKIP LOCKED
+), ended AS MATERIALIZED (
+    SELECT id FROM fastsched.jobs
+    WHERE state IN ('dead', 'cancelled', 'expired')
+      AND ended_at < statement_timestamp() - :ended_for * interval '1 second'
+    LIMIT (SELECT :limit - count(*) FROM done) FOR UPDATE SKIP LOCKED
 )
-DELETE FROM fastsched.jobs AS j WHERE j.id = ANY (ARRAY (SELECT id FROM old));
+DELETE FROM fastsched.jobs
+WHERE id = ANY (ARRAY (SELECT id FROM done UNION ALL SELECT id FROM ended));
 
 -- name: prune_given_ids
 DELETE FROM fastsched.given_ids
@@ -342,10 +347,13 @@ INSERT INTO fastsched.nodes (no, id, host, pid, workers, lease_until, locked)
 VALUES (:node, :id::text::uuid, :host, :pid, :workers,
         clock_timestamp() + :lease * interval '1 second', :locked);
 
+-- name: number
+SELECT no FROM fastsched.nodes WHERE id = :id::text::uuid;
+
 -- name: nodes
-SELECT id::text, host, pid, workers, extract(epoch FROM started_at)::float8,
-       lease_until >= clock_timestamp()
-FROM fastsched.nodes ORDER BY nodes.id;
+SELECT n.id::text, n.host, n.pid, n.workers, extract(epoch FROM n.started_at)::float8,
+       NOT (s.lease_over OR s.lock_free)
+FROM fastsched.nodes AS n JOIN fastsched.node_signs AS s USING (no) ORDER BY n.id;
 
 -- Renew the lease, look for dead nodes, for work, and for cancellations: one statement a second.
 -- A free lock counts only if server and observer have both been up longer than the grace in which
@@ -356,17 +364,12 @@ WITH me AS (
     WHERE no = :node RETURNING no
 )
 SELECT EXISTS (SELECT FROM me),
-       EXISTS (SELECT FROM fastsched.nodes AS n
-               WHERE n.no <> :node
-                 AND (n.lease_until < clock_timestamp()
-                      OR n.locked AND :may_judge
+       EXISTS (SELECT FROM fastsched.node_signs AS s
+               WHERE s.no <> :node
+                 AND (s.lease_over
+                      OR s.lock_free AND :may_judge
                          AND pg_postmaster_start_time()
-                             < clock_timestamp() - :grace * interval '1 second'
-                         AND NOT EXISTS (SELECT FROM pg_locks AS l
-                                         WHERE l.locktype = 'advisory' AND l.classid = :lock_class
-                                           AND l.objid = n.no AND l.objsubid = 2 AND l.granted
-                                           AND l.database = (SELECT oid FROM pg_database
-                                                             WHERE datname = current_database())))),
+                             < clock_timestamp() - :grace * interval '1 second')),
        EXISTS (SELECT FROM fastsched.jobs WHERE state = 'ready')
            OR EXISTS (SELECT FROM fastsched.jobs
                       WHERE state = 'scheduled'
@@ -376,16 +379,11 @@ SELECT EXISTS (SELECT FROM me),
        extract(epoch FROM clock_timestamp())::float8;
 
 -- name: dead_nodes
-SELECT n.no, n.id::text, n.alone::text, n.lease_until >= clock_timestamp() AS crashed
-FROM fastsched.nodes AS n
-WHERE n.lease_until < clock_timestamp()
-   OR n.locked AND :may_judge
+SELECT n.no, n.id::text, n.alone::text, NOT s.lease_over AS crashed
+FROM fastsched.nodes AS n JOIN fastsched.node_signs AS s USING (no)
+WHERE s.lease_over
+   OR s.lock_free AND :may_judge
       AND pg_postmaster_start_time() < clock_timestamp() - :grace * interval '1 second'
-      AND NOT EXISTS (SELECT FROM pg_locks AS l
-                      WHERE l.locktype = 'advisory' AND l.classid = :lock_class
-                        AND l.objid = n.no AND l.objsubid = 2 AND l.granted
-                        AND l.database = (SELECT oid FROM pg_database
-                                          WHERE datname = current_database()))
 ORDER BY n.no FOR UPDATE OF n SKIP LOCKED;
 
 -- name: run_alone

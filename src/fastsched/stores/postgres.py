@@ -36,6 +36,7 @@ from fastsched.stores.deadlines import Deadlines
 from fastsched.stores.postgres_batches import (
     Ends,
     copy_data,
+    given_twice,
     job_arrays,
     sort_out,
 )
@@ -48,6 +49,7 @@ from fastsched.stores.postgres_link import (
     TryAgain,
     begin,
     conninfo_of,
+    send_all,
     shown,
 )
 from fastsched.stores.postgres_nodes import Place, judging, lock, register, tend
@@ -92,6 +94,8 @@ class PostgresStore:
     # Life ----------------------------------------------------------------------------------------
 
     def open(self) -> None:
+        for link in (self._keeps, self._looks, self._writes):
+            link.open()
         migrate(self._writes, self.name)
 
     def close(self) -> None:
@@ -149,6 +153,7 @@ class PostgresStore:
     def _write(self, db: Db, flush: Flush, seconds: float) -> Flushed:
         tally: Counter[str] = Counter()
         plain, others, given = sort_out(flush.jobs)
+        self._learn_numbers(db, flush)
         if plain:
             begin(db, seconds)
             self._copy(db, plain)
@@ -161,17 +166,21 @@ class PostgresStore:
             ends = Ends(flush.ends, keep_done=self._keep_done, number_of=self._number)
             ended = {name: self._run(db, name, **ends.parameters(name)) for name in ends.batches}
             claim = None if flush.claim is None else self._claim(db, flush.claim)
+            send_all(db)
             pipeline.sync()
 
-            known = frozenset(j.id for j in given) - {row[0] for row in fresh or ()}
+            taken = {row[0] for row in fresh or ()}
+            known = given_twice(given) | ({job.id for job in given} - taken)
             stale, states = _ended(ends, ended, tally)
-            tally["accepted"] = len(flush.jobs) - len(known)
-            answer = self._claimed(flush.claim, *claim) if flush.claim and claim else {}
+            tally["accepted"] = len(plain) + len(others) + len(taken)
+            answer: dict[str, Any] = {"claimed": []}
+            if flush.claim and claim:
+                answer = self._claimed(flush.claim, *claim)
             if flush.jobs or flush.ends:
                 self._mark(db, tally)
             db.execute("COMMIT")
         return Flushed(
-            accepted=tally["accepted"], known=known, stale=stale, states=states, **answer
+            accepted=tally["accepted"], known=frozenset(known), stale=stale, states=states, **answer
         )
 
     def _copy(self, db: Db, jobs: Sequence[NewJob]) -> None:
@@ -238,8 +247,18 @@ class PostgresStore:
     def _run(self, db: Db, statement: str, /, **given: Any) -> Any:
         return db.cursor(binary=True).execute(SQL[statement], given)
 
+    def _learn_numbers(self, db: Db, flush: Flush) -> None:
+        """Of nodes that another store registered; this process's own are known."""
+        nodes = {claim.node for claim, _ in flush.ends}
+        if flush.claim is not None:
+            nodes.add(flush.claim.node)
+        for node in nodes - self._numbers.keys():
+            row = self._run(db, "number", id=node).fetchone()
+            if row is not None:
+                self._numbers[node] = row[0]
+
     def _number(self, node: str) -> int:
-        """The number of a node of this process; 0, which is none's, for others."""
+        """The number of a node; 0, which is none's, if it is not registered."""
         return self._numbers.get(node, 0)
 
     def insert_through(self, connection: UserConnection, jobs: Sequence[NewJob]) -> None:
@@ -320,14 +339,17 @@ class PostgresStore:
             self._release_all(db, number)
         self._places.pop(node, None)
         if not self._places:
-            self._keeps.close()
+            self._keeps.disconnect()
 
     def _release_all(self, db: Db, number: int) -> int:
         """Everything that a node holds goes back; how many jobs."""
         states = Counter(row[0] for row in self._run(db, "release_all", node=number))
-        cancelled = states.pop("cancelled", 0)
-        self._count(db, Counter(cancelled=cancelled, release=states.total()))
-        return states.total() + cancelled
+        self._count_released(db, states)
+        return states.total()
+
+    def _count_released(self, db: Db, states: Counter[str]) -> None:
+        cancelled = states["cancelled"]
+        self._count(db, Counter(cancelled=cancelled, release=states.total() - cancelled))
 
     def _count(self, db: Db, tally: Counter[str]) -> None:
         """Counts of a write that is not a flush."""
@@ -378,14 +400,15 @@ class PostgresStore:
                 row for row in self._run(db, "owned", node=number).fetchall() if row[0] not in held
             ]
             if unknown:
+                unknown.sort()
                 rows = self._run(
                     db,
                     "release",
-                    ids=sorted(row[0] for row in unknown),
+                    ids=[row[0] for row in unknown],
                     nodes=[number] * len(unknown),
-                    claim_nos=[row[1] for row in sorted(unknown)],
-                ).fetchall()
-                self._count(db, Counter(release=len(rows)))
+                    claim_nos=[row[1] for row in unknown],
+                )
+                self._count_released(db, Counter(state for _, _, state in rows))
         return len(unknown)
 
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
@@ -423,12 +446,9 @@ class PostgresStore:
         return expired
 
     def prune(self, *, done_for: float, ended_for: float, ids_for: float, limit: int) -> int:
-        gone = 0
-        ended = ["dead", "cancelled", "expired"]
         with self._writes.transaction() as db:
-            for states, age in ((["done"], done_for), (ended, ended_for)):
-                pruned = self._run(db, "prune", states=states, age=age, limit=limit)
-                gone += int(pruned.rowcount)
+            pruned = self._run(db, "prune", done_for=done_for, ended_for=ended_for, limit=limit)
+            gone = int(pruned.rowcount)
             gone += int(self._run(db, "prune_given_ids", age=ids_for, limit=limit).rowcount)
             self._flush_no += 1
             self._run(db, "fold_marks", writer=self._id, flush_no=-self._flush_no)
@@ -517,7 +537,7 @@ def _ended(
     ends: Ends, answers: dict[str, Any], tally: Counter[str]
 ) -> tuple[frozenset[Claim], dict[str, State]]:
     """The claims that did not hold, and the states of what was not done."""
-    stale: list[Claim] = []
+    stale = list(ends.repeated)
     states: dict[str, State] = {}
     for statement, cursor in answers.items():
         batch = ends.batches[statement]

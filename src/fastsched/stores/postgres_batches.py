@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -87,14 +88,24 @@ def job_arrays(jobs: Sequence[NewJob]) -> dict[str, Any]:
         "kinds": [j.kind for j in jobs],
         "queues": [j.queue for j in jobs],
         "priorities": [j.priority for j in jobs],
-        "delays": [j.delay for j in jobs],
-        "ats": [j.at for j in jobs],
-        "deadlines": [j.deadline for j in jobs],
-        "deadline_ats": [j.deadline_at for j in jobs],
-        "timeouts": [j.timeout for j in jobs],
+        "delays": [float(j.delay) for j in jobs],
+        "ats": [_float(j.at) for j in jobs],
+        "deadlines": [_float(j.deadline) for j in jobs],
+        "deadline_ats": [_float(j.deadline_at) for j in jobs],
+        "timeouts": [_float(j.timeout) for j in jobs],
         "max_attempts": [j.max_attempts for j in jobs],
         "payloads": [j.payload for j in jobs],
     }
+
+
+def _float(given: float | None) -> float | None:
+    """Arrays hold one type: whole seconds may have come as int."""
+    return None if given is None else float(given)
+
+
+def given_twice(jobs: Iterable[NewJob]) -> set[str]:
+    """Ids that stand in the batch more than once."""
+    return {job_id for job_id, times in Counter(job.id for job in jobs).items() if times > 1}
 
 
 End = tuple[Claim, Outcome]
@@ -111,7 +122,13 @@ class Ends:
     ) -> None:
         self._number_of = number_of
         self.batches: dict[str, list[End]] = {}
-        for end in sorted(ends, key=lambda end: end[0].id):
+        self.repeated: list[Claim] = []
+        """Claims that an end before in the same flush has ended."""
+        first: dict[Claim, End] = {}
+        for end in ends:
+            if first.setdefault(end[0], end) is not end:
+                self.repeated.append(end[0])
+        for end in sorted(first.values(), key=lambda end: end[0].id):
             self.batches.setdefault(_statement_of(end[1], keep_done), []).append(end)
 
     def parameters(self, statement: str) -> dict[str, Any]:
@@ -137,7 +154,7 @@ class Ends:
         if statement == "end_jobs":
             given["states"] = [_ENDED_AS[type(outcome)] for outcome in outcomes]
         if statement == "end_runs":
-            given["delays"] = [getattr(outcome, "delay", None) or 0.0 for outcome in outcomes]
+            given["delays"] = [float(getattr(o, "delay", None) or 0.0) for o in outcomes]
             given["attempts_back"] = [int(isinstance(o, Snooze)) for o in outcomes]
         return given
 

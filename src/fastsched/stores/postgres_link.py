@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -93,6 +95,7 @@ class Link:
         self._on_connect = on_connect
         self._using = threading.RLock()
         self._db: Db | None = None
+        self._closed = False
         self.pooled = False
         """Whether a pooler such as PgBouncer stands between; known once connected."""
         self.connected_at = 0.0
@@ -109,6 +112,9 @@ class Link:
             except psycopg.Error as error:
                 self._tidy(db, error)
                 raise self._failure(db, error) from error
+            except (UnicodeError, OverflowError, struct.error) as error:
+                self._tidy(db, None)  # values that PostgreSQL cannot hold
+                raise StoreError(f"{self._name}: {error}") from error
             except BaseException:
                 self._tidy(db, None)
                 raise
@@ -121,7 +127,16 @@ class Link:
             yield db
             db.execute("COMMIT")
 
+    def open(self) -> None:
+        """Allow its use; it connects by itself."""
+        self._closed = False
+
     def close(self) -> None:
+        """Disconnect, and refuse to be used."""
+        self._closed = True
+        self.disconnect()
+
+    def disconnect(self) -> None:
         """Disconnect; the next use connects again."""
         with self._using:
             db, self._db = self._db, None
@@ -137,6 +152,8 @@ class Link:
             _abandoned.append(db)
 
     def _connected(self) -> Db:
+        if self._closed:
+            raise StoreUnavailable(f"{self._name} is closed")
         if self._db is not None and not self._db.closed:
             return self._db
         try:
@@ -196,6 +213,19 @@ def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
             "lock_timeout": str(int(LOCK_TIMEOUT * 1000)),
         },
     )
+
+
+def send_all(db: Db) -> None:
+    """Send what a pipeline has queued, to the last byte.
+
+    psycopg (3.3) waits for results once libpq has taken all statements, even if libpq has not sent
+    them all: with more than a socket buffer, both sides would wait for each other for ever.
+    """
+    pgconn = db.pgconn
+    while pgconn.flush():
+        readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
+        if readable:  # or the server could not send, and would not read
+            pgconn.consume_input()
 
 
 def _text(error: psycopg.Error) -> str:

@@ -13,7 +13,7 @@ from fastsched.stores.postgres_link import SQL, Db, Link
 RELOCK_GRACE = 5.0
 """Seconds after a restart, of server or observer, in which a free lock proves nothing."""
 LOCK_CLASS = 0x66737364
-"""First half of the advisory locks' keys; the second is the node's number."""
+"""First half of the advisory locks' keys, as in the view `node_signs`; the second is the node."""
 
 
 class Place:
@@ -70,7 +70,6 @@ def register(db: Db, node: NodeInfo, *, lease: float, locked: bool) -> int:
 def judging(link: Link, uptime: float) -> dict[str, Any]:
     """The parameters by which a node is judged dead; `uptime`: seconds of this connection."""
     return {
-        "lock_class": LOCK_CLASS,
         "grace": RELOCK_GRACE,
         "may_judge": not link.pooled and uptime > RELOCK_GRACE,
     }

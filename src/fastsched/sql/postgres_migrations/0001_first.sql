@@ -12,6 +12,17 @@ CREATE TABLE fastsched.nodes (
     alone       uuid                    -- the suspect that it last began to run alone
 ) WITH (fillfactor = 50);
 
+-- The two signs of death: the lease is over, or the lock that the process held is free.
+CREATE VIEW fastsched.node_signs AS
+SELECT n.no, n.lease_until < clock_timestamp() AS lease_over,
+       n.locked AND NOT EXISTS (
+           SELECT FROM pg_catalog.pg_locks AS l
+           WHERE l.locktype = 'advisory' AND l.classid = 1718842212 AND l.objid = n.no::bigint
+             AND l.objsubid = 2 AND l.granted
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                               WHERE datname = current_database())) AS lock_free
+FROM fastsched.nodes AS n;
+
 CREATE TABLE fastsched.jobs (
     seq              bigint      GENERATED ALWAYS AS IDENTITY,       -- insertion order
     id               uuid        NOT NULL,

@@ -116,7 +116,7 @@ def test_a_process_that_loses_its_place_on_a_full_disk_takes_another_when_there_
     worker = lab.worker()
     ballast.load()
     enqueue_until_full(lab)
-    (disk / "jobs.db.d" / f"{worker.node}.alive").unlink()
+    (lab.beside_store / f"{worker.node}.alive").unlink()
     ballast.load()
     while "tick" not in worker.hear("WARNING"):  # "... trying again at the next tick"
         pass

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-
 from durability.lab import Lab, Process
 
 
 def evict(lab: Lab, frozen: Process) -> None:
     """Take its place away while it cannot notice, and let the others have its jobs."""
     since = lab.now()
-    frozen.signal(signal.SIGSTOP)
-    (lab.jobs.file.with_name("jobs.db.d") / f"{frozen.node}.alive").unlink()
+    frozen.freeze()
+    (lab.beside_store / f"{frozen.node}.alive").unlink()
     lab.note_fault(frozen.pid, "evict", since)
 
 
@@ -29,7 +27,7 @@ def test_the_late_ends_of_an_evicted_process_are_refused(lab: Lab) -> None:
     lab.drain()  # elsewhere, in their second claim
     other.terminate()
     lab.jobs.gate.open()
-    evicted.signal(signal.SIGCONT)
+    evicted.thaw()
     more = lab.jobs.enqueue(*(work.job(1.0) for _ in range(20)))
     lab.drain()  # by the evicted process, under a new name
     evicted.tell("stats")
@@ -57,18 +55,16 @@ def test_a_late_end_does_not_touch_the_run_that_replaced_it(lab: Lab) -> None:
     evict(lab, evicted)
     for _ in ids:
         other.hear("lingers")
-    other.tell("stats")
-    other.hear("stats")
-    other.signal(signal.SIGSTOP)
+    other.freeze()
 
     lab.jobs.gate.open()
-    evicted.signal(signal.SIGCONT)
+    evicted.thaw()
     (after,) = lab.jobs.enqueue(lab.jobs.work.job(0.0))
     lab.scheduler.wait(after, timeout=30)  # it runs in the evicted process, under a new name
     stats = lab.scheduler.store_stats()
     assert (stats.claimed, stats.stale) == (4, 4)
 
-    other.signal(signal.SIGCONT)
+    other.thaw()
     lab.drain()
     history = lab.verdict()
     for job_id in ids:

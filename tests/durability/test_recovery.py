@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 from statistics import median
 
 import pytest
@@ -75,10 +74,10 @@ def test_a_frozen_process_keeps_its_jobs(lab: Lab) -> None:
     for _ in ids:
         frozen.hear("lingers")
     other = lab.worker()
-    frozen.signal(signal.SIGSTOP)
+    frozen.freeze()
     other.lives_for(1.5)  # more than a look at the others
     lab.jobs.gate.open()
-    frozen.signal(signal.SIGCONT)
+    frozen.thaw()
     lab.drain()
     history = lab.verdict()
     assert [[run.pid for run in history.runs[id]] for id in ids] == [[frozen.pid]] * len(ids)

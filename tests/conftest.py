@@ -58,3 +58,26 @@ def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request, tmp_path) -> str:
+    """A store of the test's own."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/jobs.db"
+    url: str = request.getfixturevalue("pg_url")
+    return url
+
+
+@pytest.fixture
+def make(store_url) -> Iterator[Callable[..., Scheduler]]:
+    """Makes schedulers on that store; they are stopped after the test."""
+    made: list[Scheduler] = []
+
+    def make(**options: Any) -> Scheduler:
+        made.append(Scheduler(store_url, **{"workers": 2, **options}))
+        return made[-1]
+
+    yield make
+    for scheduler in made:
+        scheduler.stop(0.0)

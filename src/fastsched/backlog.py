@@ -31,7 +31,7 @@ class Backlog:
         self._timers = IndexedHeap[ClaimedJob]("due")
         self._ready = IndexedHeap[ClaimedJob]("ready")
         self._suspects = IndexedHeap[ClaimedJob]("ready")
-        self._priorities: dict[int, int] = {}  # how many are ready, by priority
+        self._priorities: dict[int, int] = {}  # how many are ready or timers, suspects apart
         self._sleepers = 0
         self._watched = False  # whether a sleeper watches the next timer
         self._running = 0
@@ -53,8 +53,13 @@ class Backlog:
         """Jobs ever taken."""
         return self._started
 
+    @property
+    def timers(self) -> int:
+        """Jobs that are not due yet."""
+        return len(self._timers)
+
     def coldest(self) -> int | None:
-        """The lowest priority that is ready; None if nothing is. O(number of priorities)."""
+        """The lowest priority that waits; None if nothing does. O(number of priorities)."""
         with self._changed:
             return min(self._priorities, default=None)
 
@@ -66,13 +71,14 @@ class Backlog:
             later = []
             for job in jobs:
                 entry = (job.id, job, job.priority, job.due_at)
+                if not job.suspect:
+                    self._count(job.priority, 1)
                 if job.due_at > now:
                     later.append(entry)
                 elif job.suspect:
                     self._suspects.push(*entry)
                 else:
                     ready.append(entry)
-                    self._count(job.priority, 1)
             if ready:
                 self._ready.push_many(ready)
             if later:
@@ -121,7 +127,7 @@ class Backlog:
             for heap in (self._ready, self._timers, self._suspects):
                 if job_id in heap:
                     job = heap.remove(job_id)[1]
-                    if heap is self._ready:
+                    if not job.suspect:
                         self._count(job.priority, -1)
                     return job
         return None
@@ -167,11 +173,8 @@ class Backlog:
             return
         due = self._timers.pop_due(self._clock.now(), _TIMERS_AT_ONCE)
         for entry in due:
-            if entry[1].suspect:
-                self._suspects.push(*entry)
-            else:
-                self._ready.push(*entry)
-                self._count(entry[2], 1)
+            heap = self._suspects if entry[1].suspect else self._ready
+            heap.push(*entry)
 
     def _pop(self) -> ClaimedJob | None:
         if self._alone:

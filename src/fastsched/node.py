@@ -179,8 +179,9 @@ class Node:
         self._asked = self._hint
         held = len(self._held) - ends
         most = self._pace.most()
-        if held < self.settings.workers or held * 2 <= most:
-            return self._claim(most - held, MIN_PRIORITY)
+        free = self.settings.workers - (held - self.backlog.timers)
+        if free > 0 or held * 2 <= most:
+            return self._claim(max(most - held, free), MIN_PRIORITY)
         if hinted or jobs:  # something hotter than what waits here may have come
             coldest = self.backlog.coldest()
             if coldest is not None and coldest < MAX_PRIORITY:

@@ -25,11 +25,8 @@ def due_in(clock, seconds, **fields):
 
 
 def drain(backlog):
-    """All that can be had without waiting."""
-    jobs = []
-    while len(backlog) and backlog.coldest() is not None:
-        jobs.append(backlog.take())
-    return jobs
+    """All that is there; all of it is ready."""
+    return [backlog.take() for _ in range(len(backlog))]
 
 
 # Order -------------------------------------------------------------------------------------------
@@ -159,15 +156,23 @@ def test_a_job_that_was_taken_cannot_be_taken_out(backlog):
     assert backlog.remove(job.id) is None
 
 
-def test_the_coldest_priority_is_that_of_what_is_ready(backlog, clock):
+def test_the_coldest_priority_is_that_of_what_waits_due_or_not(backlog, clock):
     assert backlog.coldest() is None
-    backlog.add([due_in(clock, 1, priority=-9), claimed_job(priority=-8, suspect=True)])
-    assert backlog.coldest() is None
-    hot, cold = claimed_job(priority=5), claimed_job(priority=3)
-    backlog.add([hot, cold, claimed_job(priority=3)])
-    assert backlog.coldest() == 3
+    backlog.add([claimed_job(priority=-9, suspect=True), due_in(clock, 1, suspect=True)])
+    assert backlog.coldest() is None  # suspects run apart from the others
+    hot, cold, timer = (
+        claimed_job(priority=5),
+        claimed_job(priority=3),
+        due_in(clock, 1, priority=1),
+    )
+    backlog.add([hot, cold, timer, claimed_job(priority=3)])
+    assert (backlog.coldest(), backlog.timers) == (1, 2)
+    assert backlog.remove(timer.id) == timer
+    assert (backlog.coldest(), backlog.timers) == (3, 1)
     assert backlog.remove(cold.id) == cold
     assert backlog.coldest() == 3
+    backlog.clear()
+    assert backlog.coldest() is None
 
 
 def test_colder_jobs_are_taken_out_and_the_others_keep_their_order(backlog):
@@ -270,7 +275,6 @@ def test_a_suspect_due_later_is_a_suspect_when_it_is_due(backlog, clock):
     suspect = due_in(clock, 1, suspect=True, priority=-1)
     backlog.add([suspect])
     clock.advance(1)
-    assert backlog.coldest() is None
     backlog.add([claimed_job()])
     assert backlog.take() == suspect
 

@@ -13,7 +13,8 @@ SELECT set_config('search_path', 'pg_catalog, pg_temp', true),
        set_config('jit', 'off', true),
        set_config('synchronous_commit', 'on', true),
        set_config('statement_timeout', :statement_timeout, true),
-       set_config('lock_timeout', :lock_timeout, true);
+       set_config('lock_timeout', :lock_timeout, true),
+       set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
 
 -- name: insert
 INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,

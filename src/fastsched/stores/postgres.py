@@ -502,8 +502,11 @@ class PostgresStore:
         return bool(self._look("busy", ever=include_scheduled)[0][0])
 
     def counts(self) -> Counts:
-        states = {State(state): n for state, n in self._look("states")}
-        return Counts(states=states, totals=dict(self._look("totals")))
+        with self._looks.use() as db, db.transaction():  # one snapshot, or they would not balance
+            db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            states = {State(state): n for state, n in self._run(db, "states")}
+            totals = dict(self._run(db, "totals").fetchall())
+        return Counts(states=states, totals=totals)
 
     def nodes(self) -> list[NodeInfo]:
         return [

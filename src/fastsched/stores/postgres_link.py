@@ -24,6 +24,9 @@ CONNECT_TIMEOUT = 5
 CALL_TIMEOUT = 15.0
 """Seconds for one call; the server gives a statement a little less."""
 LOCK_TIMEOUT = 5.0
+SILENCE_TIMEOUT = 2.0
+"""Seconds between two statements of a transaction, after which the server ends it: a process
+frozen in one would keep its locks, and with them its jobs from being rescued."""
 
 Db = psycopg.Connection[tuple[Any, ...]]
 
@@ -32,6 +35,16 @@ _PASSING = (
     errors.InterfaceError,
     errors.ReadOnlySqlTransaction,  # connected to a standby after a failover
     errors.QueryCanceled,  # by our own statement_timeout
+)
+_ENDS_SESSION = (
+    errors.ReadOnlySqlTransaction,
+    errors.AdminShutdown,
+    errors.IdleInTransactionSessionTimeout,
+)
+_LOST = (
+    errors.OperationalError,
+    errors.InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
 )
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -71,6 +84,8 @@ def shown(url: str) -> str:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return "postgresql://(not readable)"
+    if "@" in str(given.get("dbname", "")):  # a password with a / or @ that is not escaped
+        return "postgresql://***@" + url.rpartition("@")[2]
     user = f"{given['user']}@" if given.get("user") else ""
     host = given.get("host") or "localhost"
     port = f":{given['port']}" if given.get("port") else ""
@@ -177,7 +192,7 @@ class Link:
 
     def _tidy(self, db: Db, error: psycopg.Error | None) -> None:
         """After a failure: back to an idle connection, or none."""
-        if isinstance(error, (errors.ReadOnlySqlTransaction, errors.AdminShutdown)):
+        if isinstance(error, _ENDS_SESSION):
             db.close()
         if not db.closed and db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             try:
@@ -192,7 +207,7 @@ class Link:
         text = f"{self._name}: {_text(error)}"
         if isinstance(error, _AGAIN):
             return TryAgain(text)
-        if db.closed and isinstance(error, (errors.OperationalError, errors.InterfaceError)):
+        if db.closed and isinstance(error, _LOST):
             return ConnectionLost(text)
         if isinstance(error, _PASSING):
             return StoreUnavailable(text)
@@ -211,6 +226,7 @@ def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
         {
             "statement_timeout": str(int(seconds * 900)),
             "lock_timeout": str(int(LOCK_TIMEOUT * 1000)),
+            "silence_timeout": str(int(SILENCE_TIMEOUT * 1000)),
         },
     )
 

@@ -89,6 +89,7 @@ class Node:
         self._tell = tell
         self.backlog = Backlog(clock)
         self._executor = Executor(handlers, clock)
+        self._registered = False
         self._presence: Presence
         self._pool: Pool
         # Touched by the writer's thread only, but for the hints.
@@ -137,6 +138,7 @@ class Node:
             interrupt_grace=self.settings.interrupt_grace,
             finish=self._writer.end,
         )
+        self._registered = True
 
     def stop(self, grace: float | None = None) -> None:
         """Claim no more, let running jobs finish, give the rest back, leave."""
@@ -152,7 +154,10 @@ class Node:
         if not self._pool.join(grace):
             self._stop_runs(JobStopped)
         self._pool.close()
-        self._writer.call(lambda store: store.leave(self.id))
+        try:
+            self._writer.call(lambda store: store.leave(self.id))
+        except StoreError as error:
+            _log.warning("%s; other nodes will take back what this one held", error)
         self._tell(WORK)
 
     def hurry(self) -> None:
@@ -263,7 +268,7 @@ class Node:
 
     @property
     def zombies(self) -> int:
-        return self._pool.zombies
+        return self._pool.zombies if self._registered else 0
 
     def running(self) -> list[JobContext]:
         """What its workers run now."""

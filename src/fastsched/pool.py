@@ -10,7 +10,7 @@ from itertools import count
 from fastsched.backlog import Backlog
 from fastsched.clock import Clock, wait_for
 from fastsched.context import Effects
-from fastsched.errors import JobInterrupt, JobStopped, JobTimeout
+from fastsched.errors import JobInterrupt, JobStopped, JobTimeout, StoreError
 from fastsched.executor import Executor, Run
 from fastsched.heap import Id, IndexedHeap
 from fastsched.outcomes import RELEASE, Cancel, Outcome
@@ -205,7 +205,11 @@ class Pool:
         key = (run.job.id, run.job.claim_no)
         if not self._presence.holds():
             return RELEASE
-        self._presence.enter(slot, run.job)
+        try:
+            self._presence.enter(slot, run.job)
+        except StoreError as error:
+            _log.warning("job %s is given back, its start cannot be written: %s", key[0], error)
+            return RELEASE
         self._runs[key] = run
         if run.job.timeout is None:
             outcome = self._executor.execute(run)

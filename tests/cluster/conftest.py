@@ -12,7 +12,7 @@ from fastsched import Scheduler
 
 @pytest.fixture
 def cluster() -> Iterator[Callable[..., Scheduler]]:
-    """Makes schedulers, one for each node; they are stopped after the test."""
+    """Makes schedulers, one for each node, stopped after the test: name it after the servers."""
     made: list[Scheduler] = []
 
     def make(store_url: str, redis: str | None = None, **options: Any) -> Scheduler:

@@ -13,14 +13,14 @@ from fastsched import JobContext, State
 from fastsched.stores.postgres_link import SQL, begin
 
 
-def test_ten_processes_that_start_at_once_migrate_once(cluster, pg_url):
+def test_ten_processes_that_start_at_once_migrate_once(pg_url, cluster):
     schedulers = [cluster(pg_url) for _ in range(10)]
     in_threads(10, lambda number: schedulers[number].store_stats())
     with psycopg.connect(pg_url) as db:
         assert db.execute("SELECT count(*) FROM fastsched.schema").fetchone() == (1,)
 
 
-def test_nodes_share_a_backlog_and_run_each_job_once(cluster, pg_url):
+def test_nodes_share_a_backlog_and_run_each_job_once(pg_url, cluster):
     ran: list[int] = []
     nodes = [cluster(pg_url) for _ in range(3)]
     jobs = [node.job(kind="job")(ran.append) for node in nodes]
@@ -33,7 +33,7 @@ def test_nodes_share_a_backlog_and_run_each_job_once(cluster, pg_url):
 
 @pytest.mark.parametrize("how", ["fast", "immediate", "kill"])
 def test_a_restart_of_the_server_makes_nobodys_job_run_twice(
-    cluster, breakable_pg, breakable_pg_url, how
+    breakable_pg, breakable_pg_url, cluster, how
 ):
     runs, release = [], threading.Event()
     running = threading.Event()
@@ -57,7 +57,7 @@ def test_a_restart_of_the_server_makes_nobodys_job_run_twice(
     assert nodes[0].store_stats().stale == 0
 
 
-def test_cut_connections_come_back_and_nothing_is_lost(cluster, pg_url):
+def test_cut_connections_come_back_and_nothing_is_lost(pg_url, cluster):
     scheduler = cluster(pg_url)
     ran: list[int] = []
     job = scheduler.job(kind="job")(ran.append)
@@ -75,7 +75,7 @@ def test_cut_connections_come_back_and_nothing_is_lost(cluster, pg_url):
     assert (store.accepted, store.done, store.live) == (100, 100, 0)
 
 
-def test_a_node_that_others_count_as_dead_takes_a_new_identity(cluster, pg_url):
+def test_a_node_that_others_count_as_dead_takes_a_new_identity(pg_url, cluster):
     scheduler = cluster(pg_url)
     job = scheduler.job(kind="job")(lambda: None)
     with scheduler:
@@ -87,7 +87,7 @@ def test_a_node_that_others_count_as_dead_takes_a_new_identity(cluster, pg_url):
         assert job.enqueue().wait(PATIENCE) is State.DONE
 
 
-def test_a_hostile_search_path_and_isolation_level_change_nothing(cluster, pg_url):
+def test_a_hostile_search_path_and_isolation_level_change_nothing(pg_url, cluster):
     with psycopg.connect(pg_url, autocommit=True) as db:
         name = db.info.dbname
         db.execute("CREATE SCHEMA evil")
@@ -102,7 +102,7 @@ def test_a_hostile_search_path_and_isolation_level_change_nothing(cluster, pg_ur
         assert {handle.wait(PATIENCE) for handle in handles} == {State.DONE}
 
 
-def test_plans_do_not_hang_on_statistics(cluster, pg_url):
+def test_plans_do_not_hang_on_statistics(pg_url, cluster):
     scheduler = cluster(pg_url)
     job = scheduler.job(kind="job")(lambda: None)
     scheduler.store_stats()

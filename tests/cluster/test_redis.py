@@ -19,7 +19,7 @@ from fastsched.redis_bus import RedisBus
 
 
 @pytest.fixture
-def two_nodes(cluster, pg_url, redis_url):
+def two_nodes(pg_url, redis_url, cluster):
     """A producer here, and a node elsewhere that runs `job`."""
     return cluster(pg_url, redis_url), cluster(pg_url, redis_url)
 
@@ -55,7 +55,7 @@ def test_a_job_that_runs_elsewhere_is_cancelled_from_here(two_nodes):
         assert job.wait(PATIENCE) is State.CANCELLED
 
 
-def test_without_redis_jobs_run_at_the_pace_of_a_look_a_second(cluster, pg_url, tmp_path):
+def test_without_redis_jobs_run_at_the_pace_of_a_look_a_second(pg_url, tmp_path, cluster):
     nowhere = f"unix://{tmp_path}/nothing.sock"
     here, there = cluster(pg_url, nowhere), cluster(pg_url, nowhere)
     job = here.job(kind="job")(lambda: None)
@@ -67,7 +67,7 @@ def test_without_redis_jobs_run_at_the_pace_of_a_look_a_second(cluster, pg_url, 
         assert [handle.wait(PATIENCE) for handle in handles] == [State.DONE] * 50
 
 
-def test_a_redis_that_dies_and_comes_back_loses_nothing(cluster, pg_url, breakable_redis):
+def test_a_redis_that_dies_and_comes_back_loses_nothing(pg_url, breakable_redis, cluster):
     here, there = (cluster(pg_url, breakable_redis.url) for _ in range(2))
     job = here.job(kind="job")(lambda: None)
     there.job(kind="job")(lambda: None)

@@ -33,7 +33,7 @@ def test_attributes_of_the_function_do_not_get_in_the_way(scheduler):
         pass
 
     busy.handler = busy._scheduler = busy._plain = "mine"
-    job = scheduler.job(busy, kind="busy") if False else scheduler.job(kind="busy")(busy)
+    job = scheduler.job(kind="busy")(busy)
     assert job.handler.kind == "busy"
     assert job.enqueue().state() is State.READY
 

@@ -14,7 +14,10 @@ SELECT set_config('search_path', 'pg_catalog, pg_temp', true),
        set_config('synchronous_commit', 'on', true),
        set_config('statement_timeout', :statement_timeout, true),
        set_config('lock_timeout', :lock_timeout, true),
-       set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
+       set_config('idle_in_transaction_session_timeout', :silence_timeout, true),
+       -- That one does not count while the server waits for the rest of a pipeline; from 17 on:
+       CASE WHEN current_setting('server_version_num')::int4 >= 170000
+            THEN set_config('transaction_timeout', :transaction_timeout, true) END;
 
 -- name: insert
 INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,

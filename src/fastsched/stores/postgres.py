@@ -137,7 +137,9 @@ class PostgresStore:
             flushed = self._flush(replace(flush, jobs=rest))
             return replace(flushed, known=flushed.known | stored)
         self._flush_no += 1
-        seconds = CALL_TIMEOUT + (len(flush.jobs) + len(flush.ends)) / _ROWS_PER_SECOND
+        # No longer than the lease: a node frozen in a flush keeps its own jobs from being rescued.
+        seconds = min(CALL_TIMEOUT, self._lease)
+        seconds += (len(flush.jobs) + len(flush.ends)) / _ROWS_PER_SECOND
         try:
             with self._writes.use(seconds) as db:
                 return self._write(db, flush, seconds)

@@ -36,16 +36,8 @@ _PASSING = (
     errors.ReadOnlySqlTransaction,  # connected to a standby after a failover
     errors.QueryCanceled,  # by our own statement_timeout
 )
-_ENDS_SESSION = (
-    errors.ReadOnlySqlTransaction,
-    errors.AdminShutdown,
-    errors.IdleInTransactionSessionTimeout,
-)
-_LOST = (
-    errors.OperationalError,
-    errors.InterfaceError,
-    errors.IdleInTransactionSessionTimeout,
-)
+_TOO_SLOW = {"25P03", "25P04"}
+"""SQLSTATEs of sessions ended by the timeouts of a transaction."""
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -170,7 +162,9 @@ class Link:
         if self._closed:
             raise StoreUnavailable(f"{self._name} is closed")
         if self._db is not None and not self._db.closed:
-            return self._db
+            if not _hung_up(self._db):
+                return self._db
+            self._db.close()
         try:
             db = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=2)
         except psycopg.Error as error:
@@ -192,7 +186,9 @@ class Link:
 
     def _tidy(self, db: Db, error: psycopg.Error | None) -> None:
         """After a failure: back to an idle connection, or none."""
-        if isinstance(error, _ENDS_SESSION):
+        if isinstance(error, (errors.ReadOnlySqlTransaction, errors.AdminShutdown)):
+            db.close()
+        if error is not None and error.sqlstate in _TOO_SLOW:
             db.close()
         if not db.closed and db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             try:
@@ -207,7 +203,8 @@ class Link:
         text = f"{self._name}: {_text(error)}"
         if isinstance(error, _AGAIN):
             return TryAgain(text)
-        if db.closed and isinstance(error, _LOST):
+        lost = isinstance(error, (errors.OperationalError, errors.InterfaceError))
+        if db.closed and (lost or error.sqlstate in _TOO_SLOW):
             return ConnectionLost(text)
         if isinstance(error, _PASSING):
             return StoreUnavailable(text)
@@ -227,8 +224,15 @@ def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
             "statement_timeout": str(int(seconds * 900)),
             "lock_timeout": str(int(LOCK_TIMEOUT * 1000)),
             "silence_timeout": str(int(SILENCE_TIMEOUT * 1000)),
+            "transaction_timeout": str(int(seconds * 1000)),
         },
     )
+
+
+def _hung_up(db: Db) -> bool:
+    """Whether the server has closed an idle connection: nothing else makes it readable."""
+    readable, _, _ = select.select([db.pgconn.socket], [], [], 0)
+    return bool(readable)
 
 
 def send_all(db: Db) -> None:

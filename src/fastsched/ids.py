@@ -18,7 +18,7 @@ class _Source:
     __slots__ = ("count", "fixed", "prefix")
 
     def __init__(self) -> None:
-        random = int.from_bytes(os.urandom(10), "big")  # `secrets` would take 3 ms to import
+        random = int.from_bytes(os.urandom(10), "big")  # `secrets` would import hashlib
         self.count = count(random & _COUNTER_BITS)
         self.fixed = f"7{random >> 48 & 0xFFF:03x}-{0x8000 | random >> 60 & 0x3FFF:04x}"
         self.prefix = (0, "")

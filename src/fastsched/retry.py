@@ -46,7 +46,7 @@ def exponential(
     if not 0 <= jitter <= 1:
         raise ConfigurationError(f"jitter={jitter!r}: wanted a number from 0 to 1")
     ceiling = min(cap, MAX_DELAY)
-    from random import random  # imports hashlib: 4 ms that not every program needs
+    from random import random  # imports hashlib, which not every program needs
 
     def delay(attempt: int, error: BaseException | None) -> float:
         try:

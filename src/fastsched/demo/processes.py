@@ -54,7 +54,6 @@ class WorkerProcess:
 
     def stop(self) -> int:
         """SIGTERM, then wait until it has drained; its exit code."""
-        self.thaw()
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(_PATIENCE)

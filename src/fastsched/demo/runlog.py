@@ -29,7 +29,7 @@ class RunRecord:
     path: str
     claim_no: int
     attempt: int
-    node: str
+    pid: int
     began: float
     """Seconds on the machine's monotonic clock, which its processes share."""
     ended: float | None = None
@@ -46,16 +46,18 @@ class RunRecord:
 
 
 class RunLog:
-    """The log, for writing from any process and for reading in one."""
+    """The log, for writing from any process and for reading at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read_up_to = 0
-        self._runs: dict[tuple[str, int], RunRecord] = {}
-        self._ended = 0
+
+    @property
+    def ended(self) -> int:
+        """How many runs have ended, about: half of the lines. Cost: reads the file."""
+        return self.path.read_bytes().count(b"\n") // 2 if self.path.exists() else 0
 
     def started(self, ctx: JobContext, path: str) -> None:
-        self._append(ctx, {"began": _clock.monotonic(), "path": path, "node": ctx.claim.node})
+        self._append(ctx, {"began": _clock.monotonic(), "path": path, "pid": os.getpid()})
 
     def failed(self, ctx: JobContext, path: str, error: Exception) -> None:
         self._append(ctx, {"ended": _clock.monotonic(), "error": type(error).__name__})
@@ -70,36 +72,25 @@ class RunLog:
         run = {"job": ctx.id, "claim_no": ctx.claim.claim_no, "attempt": ctx.attempt}
         os.write(_opened(self.path), f"{json.dumps(run | fields)}\n".encode())
 
-    @property
-    def ended(self) -> int:
-        """How many runs have ended. Cost: as `read`."""
-        self._read_on()
-        return self._ended
-
     def read(self) -> list[RunRecord]:
-        """Every run so far, in the order in which they began. Cost: reads what is new."""
-        self._read_on()
-        return list(self._runs.values())
-
-    def _read_on(self) -> None:
-        for line in self._new_lines():
+        """Every run so far, in the order in which they began."""
+        runs: dict[tuple[str, int], RunRecord] = {}
+        for line in self._lines():
             fields = json.loads(line)
             key = fields["job"], fields["claim_no"]
             if "began" in fields:
-                self._runs[key] = RunRecord(**fields)
+                runs[key] = RunRecord(**fields)
             else:
-                self._ended += 1
-                run = self._runs[key]
+                run = runs[key]
                 for name in ("ended", "error", "sha256", "size", "lines"):
                     setattr(run, name, fields.get(name, getattr(run, name)))
+        return list(runs.values())
 
-    def _new_lines(self) -> Iterator[bytes]:
+    def _lines(self) -> Iterator[str]:
         if self.path.exists():
-            with self.path.open("rb") as file:
-                file.seek(self._read_up_to)
+            with self.path.open(encoding="utf-8") as file:
                 for line in file:
-                    if line.endswith(b"\n"):  # the last one may be only half there
-                        self._read_up_to += len(line)
+                    if line.endswith("\n"):  # the last one may be only half there
                         yield line
 
 

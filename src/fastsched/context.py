@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from fastsched.clock import Clock
 from fastsched.errors import JobCancelled, JobInterrupt
 from fastsched.job import Claim, ClaimedJob
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _current: ContextVar[JobContext | None] = ContextVar("fastsched_job", default=None)
 _log = logging.getLogger("fastsched.handler")
 
@@ -33,7 +36,8 @@ class JobContext:
         "_effects",
         "_interrupt",
         "_logger",
-        "_shielded",
+        "_missed",
+        "_shields",
         "_started",
         "_stop",
         "_waiting",
@@ -49,7 +53,8 @@ class JobContext:
         self.committed = False
         """Whether `transaction` has completed the job."""
         self._effects = effects
-        self._shielded = False
+        self._shields = 0
+        self._missed = False  # whether an exception was not thrown because of a shield
         self.node = node
         self._clock = clock
         self._started = clock.monotonic()
@@ -102,7 +107,7 @@ class JobContext:
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but no longer than the run is wanted; True if it should stop."""
-        with self._stop:
+        with self.unbroken(), self._stop:
             if self._waiting is None:
                 self._waiting = threading.Condition(self._stop)
             end = self._clock.monotonic() + seconds
@@ -124,22 +129,40 @@ class JobContext:
         if self.committed:
             raise RuntimeError("the job is complete already; one ctx.transaction() ends a run")
         self.check()
-        self._shield(True)
+        self._shield(1)
         try:
             with self._effects(self.claim) as connection:
                 yield connection
             self.committed = True
         finally:
-            self._shield(False)
+            self._shield(-1)
 
-    def _shield(self, on: bool) -> None:
+    @contextlib.contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """No exception is thrown into this code; one that should have been is raised after it.
+
+        Thrown into the middle of the scheduler's own code, it could leave a lock locked for ever.
+        """
+        self._shield(1)
+        try:
+            yield
+        finally:
+            self._shield(-1)
+        if self._missed and not self._shields:
+            self._missed = False
+            self.check()
+
+    def _shield(self, by: int) -> None:
         with self._stop:
-            self._shielded = on
+            self._shields += by
 
     def unless_shielded(self, throw: Callable[[], bool]) -> bool:
-        """Throw an exception into the handler, but not while it holds a transaction open."""
+        """Throw an exception into the handler, but not into a transaction or the scheduler."""
         with self._stop:
-            return not self._shielded and throw()
+            if self._shields:
+                self._missed = True
+                return False
+            return throw()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -161,6 +184,27 @@ class JobContext:
                 self._interrupt = interrupt
             if self._waiting is not None:
                 self._waiting.notify_all()
+
+
+def unbroken(method: Callable[P, R]) -> Callable[P, R]:
+    """Make a method of the scheduler one that handlers may call: see `JobContext.unbroken`."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        ctx = _current.get()
+        if ctx is None:
+            return method(*args, **kwargs)
+        with ctx.unbroken():
+            return method(*args, **kwargs)
+
+    return call
+
+
+def check_own_run() -> None:
+    """In a call that waits for long: end it if the handler that made it should stop."""
+    ctx = _current.get()
+    if ctx is not None:
+        ctx.check()
 
 
 def current_job() -> JobContext:

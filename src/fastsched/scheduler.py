@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Concatenate, TypeVar, overload
 
 from fastsched.clock import SystemClock
-from fastsched.context import JobContext
+from fastsched.context import JobContext, check_own_run, unbroken
 from fastsched.engine import Engine, node_stats
 from fastsched.errors import ConfigurationError
 from fastsched.events import Events, Hook, Transition
@@ -169,6 +169,7 @@ class Scheduler:
         registrar = Registrar(self, options)
         return registrar if function is None else registrar(function)
 
+    @unbroken
     def register(self, function: Callable[..., Any], options: dict[str, Any]) -> Handler:
         """Add a handler; `ConfigurationError` if its kind is taken by another function."""
         handler = make_handler(function, options)
@@ -196,6 +197,7 @@ class Scheduler:
         """Whether this process runs jobs."""
         return self._engine is not None and self._engine.node is not None
 
+    @unbroken
     def start(self) -> None:
         """Begin to run jobs; starting twice is a no-op."""
         with self._lock:
@@ -203,6 +205,7 @@ class Scheduler:
             if engine.node is None:
                 engine.start()
 
+    @unbroken
     def stop(self, grace: Seconds | None = None) -> None:
         """Take no more jobs, let running ones finish for `grace` seconds, give back the rest.
 
@@ -243,6 +246,7 @@ class Scheduler:
     ) -> None:
         self.stop()
 
+    @unbroken
     def _open(self) -> Engine:
         engine = self._engine
         if engine is not None:
@@ -292,12 +296,15 @@ class Scheduler:
         batch = list(jobs)
         _check_jobs(batch)
         if batch:
-            through = self._through.get() if connection is None else adapt(connection)
-            if through is None:
-                self._open().insert(batch)
-            else:
-                self._open().insert_through(through, batch)
+            self._insert(batch, self._through.get() if connection is None else adapt(connection))
         return [JobHandle(job.id, self) for job in batch]
+
+    @unbroken
+    def _insert(self, batch: Sequence[NewJob], through: UserConnection | None) -> None:
+        if through is None:
+            self._open().insert(batch)
+        else:
+            self._open().insert_through(through, batch)
 
     async def aenqueue(self, job: NewJob) -> JobHandle:
         """`enqueue` for asyncio programs: does not block the event loop."""
@@ -310,7 +317,7 @@ class Scheduler:
         batch = list(jobs)
         _check_jobs(batch)
         if batch:
-            await async_calls.insert(await self._aopen(), batch)
+            await async_calls.insert(await self._aopen(), batch, self._through.get())
         return [JobHandle(job.id, self) for job in batch]
 
     async def await_end(self, job_id: str, timeout: float | None = None) -> State:
@@ -345,7 +352,7 @@ class Scheduler:
         finally:
             self._through.reset(token)
         if through.after_commit is None:
-            engine.wake()
+            unbroken(engine.wake)()
 
     # Looking -------------------------------------------------------------------------------------
 
@@ -353,15 +360,18 @@ class Scheduler:
         """A handle for a job enqueued elsewhere."""
         return JobHandle(check_id(job_id), self)
 
+    @unbroken
     def find(self, job_id: str) -> Job | None:
         """A job by id; None when it is not known, or done and not kept."""
         return self._open().find(check_id(job_id))
 
+    @unbroken
     def state(self, job_id: str) -> State:
         """The state of a job accepted before; absent means done."""
         job_id = check_id(job_id)
         return self._open().store.states_of([job_id]).get(job_id, State.DONE)
 
+    @unbroken
     def jobs(
         self,
         state: State | str | None = None,
@@ -387,6 +397,7 @@ class Scheduler:
         """A page of dead letters with their newest failure, oldest first."""
         return self.jobs(State.DEAD, after=after, limit=limit)
 
+    @unbroken
     def wait(self, job_id: str, timeout: float | None = None) -> State:
         """Wait until a job has ended, here or elsewhere; the state in which it did."""
         job_id = check_id(job_id)
@@ -395,6 +406,7 @@ class Scheduler:
         ended: list[State] = []
 
         def happened() -> bool:
+            check_own_run()
             state = engine.ended(job_id)
             if state is not None:
                 ended.append(state)
@@ -404,6 +416,7 @@ class Scheduler:
             raise TimeoutError(f"job {job_id} has not ended within {timeout} s")
         return ended[0]
 
+    @unbroken
     def wait_until_idle(
         self, timeout: float | None = None, *, include_scheduled: bool = False
     ) -> None:
@@ -414,9 +427,15 @@ class Scheduler:
         """
         engine = self._open()
         engine.listen()
-        if not engine.waiters.until(lambda: engine.idle(include_scheduled), timeout):
+
+        def happened() -> bool:
+            check_own_run()
+            return engine.idle(include_scheduled)
+
+        if not engine.waiters.until(happened, timeout):
             raise TimeoutError(f"still busy after {timeout} s")
 
+    @unbroken
     def running(self) -> list[JobContext]:
         """The runs under way in this process, while it stops too."""
         engine = self._engine or self._closing
@@ -425,19 +444,23 @@ class Scheduler:
 
     # Changing ------------------------------------------------------------------------------------
 
+    @unbroken
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job that has not started; ask one that runs to stop."""
         job_id = check_id(job_id)
         return self._open().cancel([job_id])[job_id]
 
+    @unbroken
     def requeue(self, *job_ids: str) -> list[str]:
         """Dead letters back to ready, with all their attempts again; the ids that were dead."""
         return self._open().make_ready("requeue", [check_id(i) for i in job_ids])
 
+    @unbroken
     def run_now(self, *job_ids: str) -> list[str]:
         """Scheduled jobs, and those waiting for a retry, due at once; the ids that were."""
         return self._open().make_ready("run_now", [check_id(i) for i in job_ids])
 
+    @unbroken
     def discard(self, *job_ids: str) -> list[str]:
         """Delete dead letters; the ids that were dead."""
         return self._open().discard([check_id(i) for i in job_ids])
@@ -470,11 +493,13 @@ class Scheduler:
 
     # Numbers -------------------------------------------------------------------------------------
 
+    @unbroken
     def stats(self) -> NodeStats:
         """What this process has done, exact up to its last commit. Cost: microseconds."""
         engine = self._engine
         return node_stats(self._report, None if engine is None else engine.node)
 
+    @unbroken
     def store_stats(self) -> StoreStats:
         """What the store holds, and its totals since it was made. Cost: a scan of small indexes."""
         store = self._open().store

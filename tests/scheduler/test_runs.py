@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import socket
 import threading
 from collections.abc import Callable
 
 import pytest
-from builders import until
 from clocks import PATIENCE
 
 from fastsched import Cancel, Cancelled, JobContext, Retry, Snooze, State, current_job
@@ -127,64 +124,6 @@ def test_a_job_that_would_start_after_its_deadline_expires(scheduler):
         assert handle.wait(PATIENCE) is State.EXPIRED
     assert expired == [handle.id]
     assert scheduler.store_stats().expired == 1
-
-
-def spin(ctx: JobContext) -> None:
-    while True:
-        pass
-
-
-def wait_on_event(ctx: JobContext) -> None:
-    threading.Event().wait(3)
-
-
-def wait_on_context(ctx: JobContext) -> None:
-    ctx.wait(60)
-    ctx.check()
-
-
-def acquire_a_lock(ctx: JobContext) -> None:
-    lock = threading.Lock()
-    lock.acquire()
-    lock.acquire(timeout=3)
-
-
-SOCKETS = socket.socketpair()  # not the handler's own: the exception may come as it closes them
-SOCKETS[0].settimeout(3)
-
-
-def read_a_socket(ctx: JobContext) -> None:
-    SOCKETS[0].recv(1)
-
-
-def call_c(ctx: JobContext) -> None:
-    for _ in range(1000):
-        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 100_000)
-
-
-def swallow(ctx: JobContext) -> None:
-    event = threading.Event()
-    for _ in range(30):
-        try:
-            event.wait(0.1)
-        except BaseException:
-            continue
-
-
-STUBBORN = [spin, wait_on_event, wait_on_context, acquire_a_lock, read_a_socket, call_c, swallow]
-
-
-@pytest.mark.parametrize("stubborn", STUBBORN, ids=lambda function: function.__name__)
-def test_a_run_that_takes_too_long_ends_whatever_it_does(make_scheduler, stubborn):
-    scheduler = make_scheduler(workers=1, interrupt_grace=0.2)
-    slow = scheduler.job(timeout=0.2, max_attempts=1)(stubborn)
-    quick = scheduler.job(kind="quick")(lambda: None)
-    with scheduler:
-        handle = slow.enqueue()
-        assert handle.wait(0.2 + 3 * 0.2 + 1.5) is State.DEAD
-        assert handle.job().failure.type == "JobTimeout"
-        assert quick.enqueue().wait(PATIENCE) is State.DONE  # the worker is free, or replaced
-        until(lambda: scheduler.stats().zombies == 0)
 
 
 def test_a_job_is_cancelled_before_it_starts(scheduler):

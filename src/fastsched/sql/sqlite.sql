@@ -153,13 +153,16 @@ WHERE seq IN (SELECT seq FROM fastsched_jobs
               ORDER BY deadline LIMIT :limit)
 RETURNING id, kind, queue, attempt;
 
+-- The list of states is that of the index, word for word: else the whole table is read.
 -- name: prune
 DELETE FROM fastsched_jobs
 WHERE seq IN (SELECT seq FROM fastsched_jobs
-              WHERE state = 'done' AND ended_at < :done_before
+              WHERE state IN ('done', 'dead', 'cancelled', 'expired')
+                AND state = 'done' AND ended_at < :done_before
               UNION ALL
               SELECT seq FROM fastsched_jobs
-              WHERE state IN ('dead', 'cancelled', 'expired') AND ended_at < :ended_before
+              WHERE state IN ('done', 'dead', 'cancelled', 'expired')
+                AND state IN ('dead', 'cancelled', 'expired') AND ended_at < :ended_before
               LIMIT :limit);
 
 -- name: prune_given_ids

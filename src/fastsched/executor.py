@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from typing import Any
 
 from fastsched.clock import Clock
 from fastsched.codec import decode
 from fastsched.context import Effects, JobContext, _current
 from fastsched.errors import JobCancelled, JobInterrupt, JobStopped, JobTimeout, PayloadError
-from fastsched.event_loop import EventLoop
+from fastsched.event_loop import Call, EventLoop
 from fastsched.handler import Handler
 from fastsched.interrupt import Armed
 from fastsched.job import Claim, ClaimedJob, Failure
@@ -38,7 +38,7 @@ class Run:
 
     __slots__ = (
         "_armed",
-        "_future",
+        "_call",
         "_unsettled",
         "claim",
         "context",
@@ -57,7 +57,7 @@ class Run:
         self.duration: float | None = None
         """Seconds, once it has ended; None if it never started."""
         self._armed: Armed | None = None
-        self._future: Future[Any] | None = None
+        self._call: Call | None = None
         self._unsettled = [True]
 
     def settle(self) -> bool:
@@ -75,9 +75,9 @@ class Run:
 
     def throw(self, interrupt: type[JobInterrupt]) -> bool:
         """Raise inside the handler; False if it is not in its own code now."""
-        armed, future = self._armed, self._future
-        if future is not None:
-            return self.context.unless_shielded(future.cancel)
+        armed, call = self._armed, self._call
+        if call is not None:
+            return self.context.unless_shielded(call.cancel)
         if armed is not None:
             return self.context.unless_shielded(lambda: armed.throw(interrupt))
         return False
@@ -107,9 +107,9 @@ class Run:
                 return await handler.function(self.context, *args, **kwargs)
             return await handler.function(*args, **kwargs)
 
-        future = self._future = loop.submit(coroutine)
+        call = self._call = loop.submit(coroutine)
         try:
-            return future.result()
+            return call.result()
         except CancelledError:
             self.context.check()
             raise

@@ -34,6 +34,8 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _MOST_BYTES = 64 * 1024
 """A longer message is not one of ours."""
+_MOST_ENDED = 500
+"""Ids of ended jobs in a message; of more it says only that there are some."""
 
 
 def make_client(url: str, timeout: float | None = CALL_TIMEOUT) -> redis.Redis:
@@ -72,7 +74,7 @@ class RedisBus:
 
     def publish(self, hint: Hint) -> None:
         with self._changed:
-            self._outbox |= hint
+            self._outbox = _bounded(self._outbox | hint)
             if self._publisher is None and not self._closed:
                 self._publisher = self._start(self._publish_all, "publisher")
             self._changed.notify_all()
@@ -96,7 +98,7 @@ class RedisBus:
                 with self._changed:
                     if self._closed:
                         return
-                    self._outbox |= hint
+                    self._outbox = _bounded(self._outbox | hint)
                     self._wait_closed(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -175,6 +177,13 @@ class RedisBus:
         end = self._clock.monotonic() + seconds
         while not self._closed and (left := end - self._clock.monotonic()) > 0:
             self._clock.wait(self._changed, left)
+
+
+def _bounded(hint: Hint) -> Hint:
+    """The hint as one message can carry it, however long Redis was away."""
+    if hint.ended is None or len(hint.ended) <= _MOST_ENDED:
+        return hint
+    return Hint(hint.wake_up, None, hint.cancel)
 
 
 def _packed(hint: Hint, own: str) -> bytes:

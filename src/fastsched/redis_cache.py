@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import orjson
 import redis
 
+from fastsched.clock import SystemClock
 from fastsched.job import Failure, Job, State
 from fastsched.redis_bus import make_client
 
 KEPT_FOR = 86_400
 """Seconds for which a snapshot stays."""
+_FORGOTTEN_FOR = 60
+"""Seconds for which a forgotten job gets no snapshot: who read it before may write it late."""
+_REST = 5.0
+"""Seconds for which a Redis that did not answer is not asked again."""
+_FORGOTTEN = b""
 
 
 class RedisJobCache:
@@ -29,29 +35,46 @@ class RedisJobCache:
         self._client = make_client(url, timeout=0.5)
         self._prefix = f"{prefix}:job:"
         self._changed: set[str] = set()  # to be forgotten once Redis can be told
+        self._clock = SystemClock()
+        self._rests_until = float("-inf")
 
     def get(self, job_id: str) -> Job | None:
         self.forget(())
         if job_id in self._changed:
             return None
-        try:
-            found = self._client.get(self._prefix + job_id)
-            return _job(found) if isinstance(found, bytes) else None
-        except (redis.RedisError, OSError, ValueError, TypeError, KeyError):
-            return None
+        found = self._ask(lambda: self._client.get(self._prefix + job_id))
+        return _job(job_id, found) if isinstance(found, bytes) else None
 
     def put(self, job: Job) -> None:
         if job.state.ended:
-            with contextlib.suppress(redis.RedisError, OSError):
-                self._client.set(self._prefix + job.id, _bytes(job), ex=KEPT_FOR)
+            name, snapshot = self._prefix + job.id, _bytes(job)
+            self._ask(lambda: self._client.set(name, snapshot, ex=KEPT_FOR, nx=True))
 
     def forget(self, ids: Sequence[str]) -> None:
         self._changed.update(ids)
         changed = set(self._changed)
-        if changed:
-            with contextlib.suppress(redis.RedisError, OSError):
-                self._client.delete(*(self._prefix + job_id for job_id in changed))
-                self._changed -= changed
+        if changed and self._ask(lambda: self._forget(changed)):
+            self._changed -= changed
+
+    def _forget(self, ids: Collection[str]) -> bool:
+        names = [self._prefix + job_id for job_id in ids]
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.delete(*names)
+            for name in names:  # refused when Redis is full; then a late snapshot may come
+                pipeline.set(name, _FORGOTTEN, ex=_FORGOTTEN_FOR)
+            return not isinstance(pipeline.execute(raise_on_error=False)[0], Exception)
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """What Redis answers; None if it refuses, or did not answer within the last seconds."""
+        if self._clock.monotonic() < self._rests_until:
+            return None
+        try:
+            return call()
+        except redis.ResponseError:
+            return None
+        except (redis.RedisError, OSError):
+            self._rests_until = self._clock.monotonic() + _REST
+            return None
 
     def close(self) -> None:
         self._client.close()
@@ -63,10 +86,15 @@ def _bytes(job: Job) -> bytes:
     return orjson.dumps(fields)
 
 
-def _job(snapshot: bytes) -> Job:
-    fields = orjson.loads(snapshot)
-    fields["payload"] = base64.b64decode(fields["payload"])
-    fields["state"] = State(fields["state"])
-    if fields["failure"] is not None:
-        fields["failure"] = Failure(**fields["failure"])
-    return Job(**fields)
+def _job(job_id: str, snapshot: bytes) -> Job | None:
+    """The job in a snapshot; None if it is not that of an ended job with this id."""
+    try:
+        fields = orjson.loads(snapshot)
+        fields["payload"] = base64.b64decode(fields["payload"])
+        fields["state"] = State(fields["state"])
+        if fields["failure"] is not None:
+            fields["failure"] = Failure(**fields["failure"])
+        job = Job(**fields)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return job if job.id == job_id and job.state.ended else None

@@ -22,6 +22,9 @@ _WANTED = (
 )
 
 
+_CALLS = "fastsched_after_commit"
+
+
 @dataclass(frozen=True, slots=True)
 class UserConnection:
     """What is needed of such a connection."""
@@ -58,17 +61,15 @@ def adapt(connection: Any) -> UserConnection:
 def _sqlalchemy(connection: Any) -> UserConnection | None:
     if not any(name in sys.modules for name in ("sqlalchemy", "sqlalchemy.orm")):
         return None
-    from sqlalchemy import Connection, event
+    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     if isinstance(connection, Session):
         begin = _begin_of_session(connection)  # before the next line begins one itself
         driver = connection.connection().connection.driver_connection
-
-        def after(call: Callable[[], None]) -> None:
-            event.listen(connection, "after_commit", lambda session: call(), once=True)
-
-        return UserConnection(_psycopg_only(driver), begin, after)
+        return UserConnection(
+            _psycopg_only(driver), begin, lambda call: _after_commit_of(connection, call)
+        )
     if isinstance(connection, Connection):
         driver = connection.connection.driver_connection
         open_already = connection.in_transaction()
@@ -78,6 +79,26 @@ def _sqlalchemy(connection: Any) -> UserConnection | None:
             None,
         )
     return None
+
+
+def _after_commit_of(session: Any, call: Callable[[], None]) -> None:
+    """Listened for once in the life of a session: SQLAlchemy keeps every listener."""
+    from sqlalchemy import event
+
+    session.info.setdefault(_CALLS, []).append(call)
+    if not event.contains(session, "after_commit", _committed):
+        event.listen(session, "after_commit", _committed)
+        event.listen(session, "after_rollback", _rolled_back)
+
+
+def _committed(session: Any) -> None:
+    if not session.in_nested_transaction():  # that was a savepoint only
+        for call in session.info.pop(_CALLS, ()):
+            call()
+
+
+def _rolled_back(session: Any) -> None:
+    session.info.pop(_CALLS, None)
 
 
 def _begin_of_session(session: Any) -> Callable[[], AbstractContextManager[Any]]:

@@ -108,7 +108,7 @@ def test_plans_do_not_hang_on_statistics(pg_url, cluster):
     scheduler.store_stats()
     with psycopg.connect(pg_url, autocommit=True) as db:
         db.execute("VACUUM ANALYZE fastsched.jobs")  # of an empty table
-        scheduler.enqueue_many(job.job() for _ in range(20_000))
+        scheduler.enqueue_many(job.job() for _ in range(50_000))
         db.execute(
             "INSERT INTO fastsched.nodes (no, id, host, pid, workers, lease_until, locked) "
             "VALUES (999, gen_random_uuid(), '', 0, 0, 'infinity', false)"

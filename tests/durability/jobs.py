@@ -99,19 +99,24 @@ class Jobs:
         folder: Path,
         name: str,
         *,
+        store_url: str | None = None,
+        redis: str | None = None,
         workers: int = 4,
         stop_grace: float = 5.0,
         interrupt_grace: float = 0.2,
+        lease: float = 30.0,
     ) -> None:
         self.folder = folder
         self.file = folder / "store" / "jobs.db"
         self.file.parent.mkdir(exist_ok=True)
         (folder / "history").mkdir(exist_ok=True)
         self.scheduler = Scheduler(
-            f"sqlite:///{self.file}",
+            store_url or f"sqlite:///{self.file}",
+            redis=redis,
             workers=workers,
             stop_grace=stop_grace,
             interrupt_grace=interrupt_grace,
+            lease=lease,
         )
         self.journal = Journal(folder / "history", name)
         self.effects = Effects(folder / "effects.db")

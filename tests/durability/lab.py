@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 class Process:
     """One running process of the program."""
 
-    def __init__(self, lab: Lab, role: str, options: dict[str, float]) -> None:
+    def __init__(self, lab: Lab, role: str, options: dict[str, float | str]) -> None:
         self._lab = lab
         self.role = role
         self.log = lab.folder / "logs" / f"{role}-{len(lab.processes)}.log"
@@ -28,7 +28,7 @@ class Process:
         self.began = lab.now()
         with self.log.open("wb") as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "durability.program", str(lab.folder), role]
+                [sys.executable, "-m", lab.program, str(lab.folder), role]
                 + [f"{name}={value}" for name, value in options.items()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -130,26 +130,32 @@ class Process:
 class Lab:
     """One store, its processes, and what happened to them."""
 
+    program = "durability.program"
+    """The module that the processes run."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: list[Process] = []
-        self.jobs = Jobs(folder, "test")
+        self.jobs = self.make_jobs()
         """The same jobs in this process, which enqueues and runs none."""
         self.jobs.effects.create()
         self.scheduler = self.jobs.scheduler
         self.beside_store = self.jobs.file.with_name(f"{self.jobs.file.name}.d")
         """The folder of its locks, presence files and pipes."""
 
+    def make_jobs(self) -> Jobs:
+        return Jobs(self.folder, "test")
+
     def now(self) -> float:
         return self.jobs.journal.now()
 
-    def spawn(self, role: str, **options: float) -> Process:
+    def spawn(self, role: str, **options: float | str) -> Process:
         """Start a process in one of the program's roles."""
         process = Process(self, role, options)
         self.processes.append(process)
         return process
 
-    def worker(self, **options: float) -> Process:
+    def worker(self, **options: float | str) -> Process:
         """A worker that is ready."""
         return self.spawn("worker", **options).ready()
 
@@ -172,11 +178,11 @@ class Lab:
         violations = check(history, final)
         assert not violations, "\n".join(map(str, violations[:20]))
         self.integrity()
-        assert not [p.log for p in self.processes if "locked" in p.log.read_text()]
         return history
 
     def integrity(self) -> None:
-        """SQLite finds no fault with the file."""
+        """SQLite finds no fault with the file, and nobody was told that it is locked."""
+        assert not [p.log for p in self.processes if "locked" in p.log.read_text()]
         db = sqlite3.connect(f"file:{self.jobs.file}?mode=ro", uri=True, timeout=60)
         try:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

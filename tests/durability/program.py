@@ -8,6 +8,7 @@ input, and stops on SIGTERM or when its standard input ends: it never outlives t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -133,13 +134,20 @@ ROLES: dict[str, Callable[[Jobs], None]] = {
 }
 
 
-def main(folder: str, role: str, *options: str) -> None:
+def main(folder: str, role: str, *options: str, make: Callable[..., Jobs] = Jobs) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     for part in ("node", "writer"):  # not what becomes of single jobs: it would fill the pipe
         logging.getLogger(f"fastsched.{part}").addHandler(Telling())
-    given = dict(option.split("=") for option in options)
-    settings = {n: int(v) if v.isdigit() else float(v) for n, v in given.items()}
-    ROLES[role](Jobs(Path(folder), role, **settings))
+    given = dict(option.split("=", 1) for option in options)
+    settings = {name: _value(text) for name, text in given.items()}
+    ROLES[role](make(Path(folder), role, **settings))
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 if __name__ == "__main__":

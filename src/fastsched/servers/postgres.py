@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from fastsched.servers.find import (
@@ -106,18 +106,20 @@ class PrivatePostgres(PrivateServer):
         """Create a database, a copy of `template` if given; return its URL. Cost: about 25 ms."""
         copied = f" TEMPLATE {_quoted(template)}" if template else ""
         # As files: the other strategy writes the whole copy into the log.
-        self._execute(f"CREATE DATABASE {_quoted(name)}{copied} STRATEGY file_copy")
+        self.query(f"CREATE DATABASE {_quoted(name)}{copied} STRATEGY file_copy")
         return self.url_for(name)
 
     def drop_database(self, name: str) -> None:
         """Drop it, disconnecting whoever uses it; a no-op when there is none."""
-        self._execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+        self.query(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
-    def _execute(self, statement: str) -> None:
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run a statement in the database `postgres`, outside of a transaction; its rows."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement.encode())
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
 
     # -- the life --
 

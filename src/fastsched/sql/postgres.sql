@@ -6,18 +6,28 @@
 -- planner are index scans; and the statements name rows by arrays of ids, not by joins, which it
 -- might turn round.
 -- name: settings
-SELECT set_config('search_path', 'pg_catalog, pg_temp', true),
-       set_config('enable_seqscan', 'off', true),
-       set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_sort', 'off', true),
-       set_config('jit', 'off', true),
-       set_config('synchronous_commit', 'on', true),
-       set_config('statement_timeout', :statement_timeout, true),
-       set_config('lock_timeout', :lock_timeout, true),
-       set_config('idle_in_transaction_session_timeout', :silence_timeout, true),
+SELECT set_config('search_path', 'pg_catalog, pg_temp', :in_transaction),
+       set_config('enable_seqscan', 'off', :in_transaction),
+       set_config('enable_bitmapscan', 'off', :in_transaction),
+       set_config('enable_sort', 'off', :in_transaction),
+       set_config('jit', 'off', :in_transaction),
+       set_config('synchronous_commit', 'on', :in_transaction),
+       set_config('statement_timeout', :statement_timeout, :in_transaction),
+       set_config('lock_timeout', :lock_timeout, :in_transaction),
+       set_config('idle_in_transaction_session_timeout', :silence_timeout, :in_transaction),
        -- That one does not count while the server waits for the rest of a pipeline; from 17 on:
-       CASE WHEN current_setting('server_version_num')::int4 >= 170000
+       CASE WHEN current_setting('server_version_num')::int4 >= 170000 AND :in_transaction
             THEN set_config('transaction_timeout', :transaction_timeout, true) END;
+
+-- For statements outside of transactions, on connections that are ours alone.
+-- name: isolate
+SELECT set_config('default_transaction_isolation', 'read committed', false);
+
+-- For the end of a handler's transaction, which is otherwise the handler's own.
+-- name: ending
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('synchronous_commit', 'on', true),
+       set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
 
 -- name: insert
 INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,
@@ -346,6 +356,25 @@ SELECT nextval(pg_get_serial_sequence('fastsched.nodes', 'no'))::int4;
 -- name: lock
 SELECT pg_try_advisory_lock(:lock_class, :node);
 
+-- name: lock_again
+WITH lock AS MATERIALIZED (SELECT pg_try_advisory_lock(:lock_class, :node) AS held)
+UPDATE fastsched.nodes SET locked = (SELECT held FROM lock) WHERE no = :node RETURNING locked;
+
+-- The session in which a node writes bears its number too, so that others can end it.
+-- name: sign
+SELECT pg_advisory_lock_shared(:sign_class, :node);
+
+-- A node that was frozen in a flush keeps locks on its row and its jobs, for which a rescue would
+-- wait; and the timeouts of a session do not count while it cannot send its answer.
+-- name: end_sessions
+SELECT pg_terminate_backend(a.pid, 1000)
+FROM fastsched.node_signs AS s
+     JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.classid = :sign_class
+          AND l.objid = s.no::bigint AND l.objsubid = 2 AND l.granted
+     JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.datname = current_database()
+          AND a.usename = current_user
+WHERE s.lease_over AND l.database = a.datid AND a.pid <> pg_backend_pid();
+
 -- name: register
 INSERT INTO fastsched.nodes (no, id, host, pid, workers, lease_until, locked)
 VALUES (:node, :id::text::uuid, :host, :pid, :workers,
@@ -382,8 +411,10 @@ SELECT EXISTS (SELECT FROM me),
               WHERE state = 'claimed' AND node = :node AND cancel_requested),
        extract(epoch FROM clock_timestamp())::float8;
 
+-- It has crashed, rather than been frozen or cut off, if its lock is free. Behind a pooler there is
+-- none, and every death counts as a crash: a job that kills its process must not do so for ever.
 -- name: dead_nodes
-SELECT n.no, n.id::text, n.alone::text, NOT s.lease_over AS crashed
+SELECT n.no, n.id::text, n.alone::text, s.lock_free OR NOT n.locked AS crashed
 FROM fastsched.nodes AS n JOIN fastsched.node_signs AS s USING (no)
 WHERE s.lease_over
    OR s.lock_free AND :may_judge

@@ -19,7 +19,7 @@ class Deadlines:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._calls = IndexedHeap[int]("due")  # by monotonic time; item: the socket's descriptor
+        self._calls = IndexedHeap[int]("due")  # by monotonic time; item: a socket's descriptor
         self._keys = count()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -27,13 +27,15 @@ class Deadlines:
     @contextlib.contextmanager
     def limit(self, descriptor: int, seconds: float) -> Iterator[None]:
         """Allow the block so many seconds for what it does on this socket."""
+        # A duplicate: should the block close the socket, its number may be another's at once.
+        duplicate = os.dup(descriptor)
         key = next(self._keys)
         due = self._clock.monotonic() + seconds
         with self._changed:
             if self._thread is None:
                 self._start()
             first = not len(self._calls) or due < self._calls.peek()[3]
-            self._calls.push(key, descriptor, 0, due)
+            self._calls.push(key, duplicate, 0, due)
             if first:
                 self._changed.notify()
         try:
@@ -42,6 +44,7 @@ class Deadlines:
             with self._changed:
                 if key in self._calls:
                     self._calls.remove(key)
+            os.close(duplicate)
 
     def close(self) -> None:
         """End the thread; may be called twice."""
@@ -69,8 +72,9 @@ class Deadlines:
 
 
 def _shut(descriptor: int) -> None:
-    """Through a duplicate: the descriptor itself stays with its owner."""
-    with contextlib.suppress(OSError):
-        duplicate = os.dup(descriptor)
-        with socket.socket(fileno=duplicate) as connection:
+    connection = socket.socket(fileno=descriptor)
+    try:
+        with contextlib.suppress(OSError):  # not connected any more
             connection.shutdown(socket.SHUT_RDWR)
+    finally:
+        connection.detach()

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from psycopg import errors
+from psycopg import Cursor, errors, pq
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from fastsched.bus import Bus, NoBus
@@ -42,6 +43,8 @@ from fastsched.stores.postgres_batches import (
 )
 from fastsched.stores.postgres_link import (
     CALL_TIMEOUT,
+    CONNECT_TIMEOUT,
+    SILENCE_TIMEOUT,
     SQL,
     ConnectionLost,
     Db,
@@ -52,7 +55,15 @@ from fastsched.stores.postgres_link import (
     send_all,
     shown,
 )
-from fastsched.stores.postgres_nodes import Place, judging, lock, register, tend
+from fastsched.stores.postgres_nodes import (
+    Place,
+    end_sessions,
+    judging,
+    lock_again,
+    register,
+    sign,
+    tend,
+)
 from fastsched.stores.postgres_schema import migrate, version
 from fastsched.stores.rows import job_of, listing
 from fastsched.user_connection import UserConnection
@@ -75,7 +86,7 @@ class PostgresStore:
         self._lease = lease
         self.clock = RemoteClock()
         self._deadlines = Deadlines(self.clock)
-        self._writes = Link(url, self.clock, self._deadlines)
+        self._writes = Link(url, self.clock, self._deadlines, on_connect=self._sign_again)
         self._looks = Link(url, self.clock, self._deadlines)
         self._keeps = Link(url, self.clock, self._deadlines, on_connect=self._lock_again)
         self._id = new_id()  # of this writer, in its marks
@@ -247,7 +258,9 @@ class PostgresStore:
         return frozenset(job_id for job_id, no in again.items() if stored[no])
 
     def _run(self, db: Db, statement: str, /, **given: Any) -> Any:
-        return db.cursor(binary=True).execute(SQL[statement], given)
+        cursor = Cursor(db, row_factory=tuple_row)  # a user's connection may make others
+        cursor.format = pq.Format.BINARY
+        return cursor.execute(SQL[statement], given)
 
     def _learn_numbers(self, db: Db, flush: Flush) -> None:
         """Of nodes that another store registered; this process's own are known."""
@@ -284,16 +297,28 @@ class PostgresStore:
 
     @contextlib.contextmanager
     def effects(self, claim: Claim) -> Iterator[Db]:
-        with self._user_pool().connection() as db, db.transaction():
-            yield db
-            ends = Ends([(claim, DONE)], keep_done=self._keep_done, number_of=self._number)
-            for name in ends.batches:
-                answer = self._run(db, name, **ends.parameters(name))
-                if bool(answer.fetchall()) is (name == "complete"):
-                    raise JobStopped(
-                        f"job {claim.id} is not this run's any more; nothing was written"
-                    )
+        with (
+            contextlib.ExitStack() as ending,
+            self._user_pool().connection() as db,
+            db.transaction(),
+        ):
+            try:
+                yield db
+            finally:  # what comes now is ours, up to the commit, and has an end
+                ending.enter_context(self._deadlines.limit(db.fileno(), CALL_TIMEOUT))
+            if not self._complete(db, claim):
+                raise JobStopped(f"job {claim.id} is not this run's any more; nothing was written")
+
+    def _complete(self, db: Db, claim: Claim) -> bool:
+        """Complete a claim in the transaction of its effects; False if it does not hold."""
+        ends = Ends([(claim, DONE)], keep_done=self._keep_done, number_of=self._number)
+        (statement,) = ends.batches
+        with db.pipeline():
+            self._run(db, "ending", silence_timeout=str(int(SILENCE_TIMEOUT * 1000)))
+            answer = self._run(db, statement, **ends.parameters(statement))
             self._run(db, "mark", writer=new_id(), flush_no=0, counts=_counts(done=1))
+        lost = statement == "complete"  # what its rows are; those of the other are what held
+        return bool(answer.fetchall()) is not lost
 
     def _user_pool(self) -> ConnectionPool[Db]:
         """Connections for handlers; those of the store itself are never lent."""
@@ -301,13 +326,20 @@ class PostgresStore:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     conninfo_of(self._url),
+                    # Behind a pooler, a prepared statement may be another server's.
+                    kwargs={"prepare_threshold": None} if self._keeps.pooled else {},
                     min_size=0,
                     max_size=MOST_USER_CONNECTIONS,
                     timeout=CALL_TIMEOUT,
-                    check=ConnectionPool.check_connection,
+                    check=self._check_user_connection,
+                    reset=_as_new,
                     open=True,
                 )
             return self._pool
+
+    def _check_user_connection(self, db: Db) -> None:
+        with self._deadlines.limit(db.fileno(), CONNECT_TIMEOUT):
+            ConnectionPool.check_connection(db)
 
     def register(self, node: NodeInfo, slots: int) -> Place:
         with self._keeps.use() as db:
@@ -320,15 +352,24 @@ class PostgresStore:
                 self._lease,
             )
         place = Place(number, self._lease, self._run_alone)
+        place.locked = not self._keeps.pooled
         self._places[node.id] = place
+        with self._writes.use() as db:
+            self._sign_again(db)
         self._numbers[node.id] = number
         return place
 
     def _lock_again(self, db: Db) -> None:
         """The locks of this process's nodes went with the last connection."""
-        for place in self._places.values():
+        for place in list(self._places.values()):
             if not self._keeps.pooled:
-                lock(db, place.number)
+                lock_again(db, place)
+
+    def _sign_again(self, db: Db) -> None:
+        """The session in which this process's nodes write is a new one, or has a new node."""
+        for place in list(self._places.values()):
+            if not self._writes.pooled:
+                sign(db, place.number)
 
     def _run_alone(self, number: int, job_id: str) -> None:
         with self._keeps.use() as db:
@@ -364,9 +405,9 @@ class PostgresStore:
         released = 0
         charged: list[str] = []
         dead: list[tuple[str, str, str, int]] = []
-        uptime = self.clock.monotonic() - self._writes.connected_at
         with self._writes.transaction() as db:
-            judge = judging(self._writes, uptime)
+            end_sessions(db)
+            judge = judging(self._writes)
             for number, node, alone, crashed in self._run(db, "dead_nodes", **judge).fetchall():
                 nodes.append(node)
                 self._run(db, "forget_node", node=number)
@@ -411,6 +452,7 @@ class PostgresStore:
                     claim_nos=[row[1] for row in unknown],
                 )
                 self._count_released(db, Counter(state for _, _, state in rows))
+        self._doubt = False
         return len(unknown)
 
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
@@ -464,19 +506,21 @@ class PostgresStore:
             return Tended(stands=False, dead_nodes=False, news=False, cancel=())
         sent_at = boot_seconds()
         with self._keeps.use() as db:
-            uptime = self.clock.monotonic() - self._keeps.connected_at
+            if not place.locked and not self._keeps.pooled:
+                lock_again(db, place)
             tended, now = tend(
                 db,
                 place.number,
                 lease=self._lease,
                 horizon=HORIZON,
-                judge=judging(self._keeps, uptime),
+                judge=judging(self._keeps),
             )
         self.clock.read(now)
         if tended.stands:
             place.renewed(sent_at)
-        doubt, self._doubt = self._doubt, False
-        return replace(tended, doubt=doubt)
+        else:
+            self._places.pop(node, None)
+        return replace(tended, doubt=self._doubt)
 
     def job(self, job_id: str) -> Job | None:
         rows = self._look("job", id=job_id)
@@ -531,6 +575,12 @@ class PostgresStore:
 
 _abandoned: list[ConnectionPool[Db] | None] = []
 """Pools of a fork's parent: closing them would end the parent's sessions."""
+
+
+def _as_new(db: Db) -> None:
+    """What a handler may have changed of a connection that it gives back."""
+    db.row_factory = tuple_row
+    db.cursor_factory = Cursor
 
 
 def _counts(**counts: int) -> str:

@@ -105,13 +105,20 @@ class Link:
         self._closed = False
         self.pooled = False
         """Whether a pooler such as PgBouncer stands between; known once connected."""
-        self.connected_at = 0.0
-        """Monotonic time at which the present connection was made."""
+        self._connected_at = 0.0
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the present connection was made."""
+        return self._clock.monotonic() - self._connected_at
 
     @contextlib.contextmanager
     def use(self, seconds: float = CALL_TIMEOUT) -> Iterator[Db]:
-        """The connection, in autocommit mode, for a call that must end within `seconds`."""
-        with self._using:
+        """The connection, in autocommit mode, for a call that must end within `seconds`.
+
+        As long again it waits for other threads' calls to end, and `CONNECT_TIMEOUT` to connect.
+        """
+        with self._turn(seconds):
             db = self._connected()
             try:
                 with self._deadlines.limit(db.fileno(), seconds):
@@ -125,6 +132,15 @@ class Link:
             except BaseException:
                 self._tidy(db, None)
                 raise
+
+    @contextlib.contextmanager
+    def _turn(self, seconds: float) -> Iterator[None]:
+        if not self._using.acquire(timeout=seconds):
+            raise StoreUnavailable(f"{self._name}: other calls have not ended for {seconds:g} s")
+        try:
+            yield
+        finally:
+            self._using.release()
 
     @contextlib.contextmanager
     def transaction(self, seconds: float = CALL_TIMEOUT) -> Iterator[Db]:
@@ -169,13 +185,16 @@ class Link:
             db = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=2)
         except psycopg.Error as error:
             raise StoreUnavailable(f"{self._name}: {_text(error)}") from error
-        self.connected_at = self._clock.monotonic()
+        self._connected_at = self._clock.monotonic()
         try:
             with self._deadlines.limit(db.fileno(), CALL_TIMEOUT):
                 row = db.execute("SELECT pg_backend_pid()").fetchone()
                 self.pooled = row is None or row[0] != db.info.backend_pid
                 if self.pooled:
                     db.prepare_threshold = None
+                else:
+                    settle(db, CALL_TIMEOUT, in_transaction=False)
+                    db.execute(SQL["isolate"])
                 if self._on_connect is not None:
                     self._on_connect(db)
         except psycopg.Error as error:
@@ -218,9 +237,15 @@ _abandoned: list[Db] = []
 def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
     """Start a transaction that trusts no search path, waits for its commit, and ends in time."""
     db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    settle(db, seconds, in_transaction=True)
+
+
+def settle(db: Db, seconds: float, *, in_transaction: bool) -> None:
+    """Make the settings under which our statements run, of this transaction or of the session."""
     db.execute(
         SQL["settings"],
         {
+            "in_transaction": in_transaction,
             "statement_timeout": str(int(seconds * 900)),
             "lock_timeout": str(int(LOCK_TIMEOUT * 1000)),
             "silence_timeout": str(int(SILENCE_TIMEOUT * 1000)),
@@ -230,9 +255,21 @@ def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
 
 
 def _hung_up(db: Db) -> bool:
-    """Whether the server has closed an idle connection: nothing else makes it readable."""
-    readable, _, _ = select.select([db.pgconn.socket], [], [], 0)
-    return bool(readable)
+    """Whether the server has closed an idle connection, as far as this side knows already."""
+    try:
+        while _wait(db.pgconn.socket, select.POLLIN, 0):  # that, or news of a changed setting
+            db.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
+def _wait(descriptor: int, events: int, timeout: float | None = None) -> int:
+    """Wait on a socket for any of the events; those that came. (`select` knows only 1024.)"""
+    poll = select.poll()
+    poll.register(descriptor, events)
+    found = poll.poll(None if timeout is None else timeout * 1000)
+    return found[0][1] if found else 0
 
 
 def send_all(db: Db) -> None:
@@ -243,9 +280,8 @@ def send_all(db: Db) -> None:
     """
     pgconn = db.pgconn
     while pgconn.flush():
-        readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
-        if readable:  # or the server could not send, and would not read
-            pgconn.consume_input()
+        if _wait(pgconn.socket, select.POLLIN | select.POLLOUT) & ~select.POLLOUT:
+            pgconn.consume_input()  # or the server could not send, and would not read
 
 
 def _text(error: psycopg.Error) -> str:

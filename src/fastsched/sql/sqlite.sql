@@ -46,6 +46,15 @@ RETURNING id, kind, queue, priority, due_at, deadline, timeout, max_attempts, at
 -- name: next_due
 SELECT min(due_at) FROM fastsched_jobs WHERE state = 'scheduled' AND due_at > :after;
 
+-- Runs that succeeded, in one statement: a third of the time of one statement for each.
+-- name: complete_all
+DELETE FROM fastsched_jobs
+WHERE seq IN (SELECT j.seq
+              FROM json_each(:claims)
+                   CROSS JOIN fastsched_jobs AS j ON j.id = json_extract(value, '$[0]')
+              WHERE j.node = json_extract(value, '$[1]')
+                AND j.claim_no = json_extract(value, '$[2]'));
+
 -- name: complete
 DELETE FROM fastsched_jobs WHERE id = :id AND node = :node AND claim_no = :claim_no;
 

@@ -36,7 +36,7 @@ lint: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/pytest -q benchmarks --benchmark-enable --benchmark-only
-	for script in benchmarks/*_ratios.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*_ratios.py benchmarks/floor.py benchmarks/cluster.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/fastsched/_heap.*.so

@@ -122,9 +122,15 @@ def wants_context(function: Callable[..., Any]) -> bool:
         hints = typing.get_type_hints(function)
     except Exception:  # a name that exists only for type checkers
         hints = dict(inspect.get_annotations(function))
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are written in C
+        raise ConfigurationError(
+            f"{name} does not tell its arguments; wrap it in a function of your own"
+        ) from None
     positions = [
         position
-        for position, parameter in enumerate(inspect.signature(function).parameters)
+        for position, parameter in enumerate(signature.parameters)
         if hints.get(parameter) in (JobContext, "JobContext", "fastsched.JobContext")
     ]
     if positions and positions != [0]:

@@ -20,6 +20,7 @@ from fastsched.handler import Handler
 from fastsched.ids import new_id
 from fastsched.job import MAX_PRIORITY, MIN_PRIORITY, ClaimedJob, NewJob
 from fastsched.outcomes import RELEASE, Cancel, Outcome, Retry, Snooze
+from fastsched.pace import Pace
 from fastsched.pool import Pool
 from fastsched.report import Report
 from fastsched.stores.base import (
@@ -41,9 +42,6 @@ TICK = 1.15
 transactions a second on PostgreSQL."""
 MAX_CRASHES = 3
 """Deaths of a process, charged to the job that ran alone in it, until it is a dead letter."""
-HOLD_SECONDS = 0.5
-"""A node claims no more than it will finish in about this time."""
-MOST_HELD = 4_096
 CHORES_EVERY = 30.0
 """Seconds between expiring, pruning and reconciling."""
 PRUNE_AT_ONCE = 1_000
@@ -391,27 +389,3 @@ class Node:
         self._pool.close()
         self._on_lost()  # if that fails, it is tried again at the next tick
         self._stopping = True
-
-
-class Pace:
-    """How many jobs a node may hold: what it will finish in `HOLD_SECONDS`, at its present rate."""
-
-    def __init__(self, clock: Clock, workers: int) -> None:
-        self._clock = clock
-        self._least = workers
-        self._since = clock.monotonic()
-        self._count = 0
-        self._rate = 0.0
-
-    def ended(self, runs: int) -> None:
-        """So many runs have ended; averages over about a quarter of a second."""
-        self._count += runs
-        now = self._clock.monotonic()
-        seconds = now - self._since
-        if seconds >= 0.01:
-            weight = min(seconds / 0.25, 1.0)
-            self._rate += weight * (self._count / seconds - self._rate)
-            self._since, self._count = now, 0
-
-    def most(self) -> int:
-        return int(min(max(self._rate * HOLD_SECONDS, self._least), MOST_HELD))

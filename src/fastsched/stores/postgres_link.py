@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import Cursor, errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import tuple_row
 
 from fastsched.clock import Clock
 from fastsched.errors import ConfigurationError, StoreError, StoreUnavailable
@@ -209,7 +210,7 @@ class Link:
             db.close()
         if error is not None and error.sqlstate in _TOO_SLOW:
             db.close()
-        if not db.closed and db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        if not db.closed and db.info.transaction_status != pq.TransactionStatus.IDLE:
             try:
                 with self._deadlines.limit(db.fileno(), CONNECT_TIMEOUT):
                     db.execute("ROLLBACK")
@@ -270,6 +271,13 @@ def _wait(descriptor: int, events: int, timeout: float | None = None) -> int:
     poll.register(descriptor, events)
     found = poll.poll(None if timeout is None else timeout * 1000)
     return found[0][1] if found else 0
+
+
+def run(db: Db, statement: str, /, **given: Any) -> Any:
+    """Run a statement by name, with its parameters by name; its rows are binary."""
+    cursor = Cursor(db, row_factory=tuple_row)  # a user's connection may make others
+    cursor.format = pq.Format.BINARY
+    return cursor.execute(SQL[statement], given)
 
 
 def send_all(db: Db) -> None:

@@ -37,7 +37,9 @@ from fastsched.writer import Writer
 _log = logging.getLogger("fastsched.node")
 
 TICK = 1.0
-"""Seconds between looks at the other nodes."""
+"""Seconds between looks at the other nodes, each of which renews the lease."""
+RENEWALS = 6
+"""A lease is renewed at least so often before it would be over."""
 MAX_CRASHES = 3
 """Deaths of a process, charged to the job that ran alone in it, until it is a dead letter."""
 HOLD_SECONDS = 0.5
@@ -102,7 +104,8 @@ class Node:
         # The keeper.
         self._changed = threading.Condition()
         self._next_look: float | None = None
-        self._next_tick = clock.monotonic() + TICK
+        self._tick_every = min(TICK, settings.lease / RENEWALS)
+        self._next_tick = clock.monotonic() + self._tick_every
         self._stopping = False
         self._keeper = threading.Thread(target=self._keep, name="fastsched-keeper", daemon=True)
 
@@ -312,7 +315,7 @@ class Node:
                 self.hint()
             now = self._clock.monotonic()
             if now >= self._next_tick:
-                self._next_tick = now + TICK
+                self._next_tick = now + self._tick_every
                 self._guarded(self._tick)
             if now >= next_chores:
                 next_chores = now + CHORES_EVERY

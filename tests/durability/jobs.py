@@ -18,7 +18,15 @@ from pathlib import Path
 
 from history import Journal
 
-from fastsched import JobCancelled, JobContext, JobStopped, NewJob, Scheduler, StoreError
+from fastsched import (
+    EnqueueUnknown,
+    JobCancelled,
+    JobContext,
+    JobStopped,
+    NewJob,
+    Scheduler,
+    StoreError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +136,9 @@ class Jobs:
         self.spin = self.scheduler.job(kind="spin")(self._spin)
         self.poison = self.scheduler.job(kind="poison")(self._poison)
         self.split = self.scheduler.job(kind="split")(self._split)
+        self.book = self.scheduler.job(kind="book", backoff=lambda *_: 0.05)(self._book)
+        mark = "%s" if self.scheduler.store_url.startswith("postgres") else "?"
+        self._book_in = f"INSERT INTO booked VALUES ({mark}, {mark})"
 
     # Jobs ----------------------------------------------------------------------------------------
 
@@ -184,6 +195,12 @@ class Jobs:
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             say("split", code)
 
+    def _book(self, ctx: JobContext, ms: float) -> None:
+        """Its effect and its end are one transaction; that it ends is noted before the commit."""
+        with ctx.transaction() as db, self._noted(ctx):
+            db.execute(self._book_in, (ctx.id, ctx.claim.claim_no))
+            ctx.wait(ms / 1000)
+
     @contextmanager
     def _noted(self, ctx: JobContext) -> Iterator[None]:
         """Note the start of a run, its effect, and its end."""
@@ -209,9 +226,12 @@ class Jobs:
         ids = [job.id for job in jobs]
         now = self.journal.now()
         for job in jobs:
-            self.journal.note("enqueue", id=job.id, not_before=now + job.delay)
+            books = job.kind == "book"
+            self.journal.note("enqueue", id=job.id, not_before=now + job.delay, books=books)
         try:
             self.scheduler.enqueue_many(jobs)
+        except EnqueueUnknown:  # nobody knows: with neither of the notes
+            raise
         except StoreError:
             for job_id in ids:
                 self.journal.note("enqueue_failed", id=job_id)

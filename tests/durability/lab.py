@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -174,11 +175,25 @@ class Lab:
     def verdict(self) -> History:
         """Check everything that a drained store must fulfil; the history."""
         history = self.history()
-        final = Final.of(self.scheduler, self.jobs.effects.all())
+        final = Final.of(self.scheduler, self.jobs.effects.all(), self.booked())
         violations = check(history, final)
         assert not violations, "\n".join(map(str, violations[:20]))
         self.integrity()
         return history
+
+    def make_books(self) -> None:
+        """Make the table in which jobs of the kind `book` write, before any of them runs."""
+        self.scheduler.store_stats()  # makes the file
+        with contextlib.closing(sqlite3.connect(self.jobs.file, timeout=60)) as db, db:
+            db.execute("CREATE TABLE booked (id TEXT, claim_no INTEGER)")
+
+    def booked(self) -> list[tuple[str, int]]:
+        """Job and claim number of every effect that was committed with the end of its job."""
+        with contextlib.closing(sqlite3.connect(self.jobs.file, timeout=60)) as db:
+            try:
+                return db.execute("SELECT id, claim_no FROM booked").fetchall()
+            except sqlite3.OperationalError:
+                return []  # a test without books
 
     def integrity(self) -> None:
         """SQLite finds no fault with the file, and nobody was told that it is locked."""

@@ -6,7 +6,8 @@ that breaks it. `check` runs them all, in one pass each: O(n log n) in the numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -35,9 +36,16 @@ class Final:
     rows: Mapping[str, Row] = field(default_factory=dict)
     effects: AbstractSet[tuple[str, int]] | None = None
     """Job and claim number of every effect that a handler has committed; None: not recorded."""
+    booked: Sequence[tuple[str, int]] = ()
+    """The same of every effect that was committed in one transaction with the end of its job."""
 
     @classmethod
-    def of(cls, scheduler: Scheduler, effects: Iterable[tuple[str, int]] | None = None) -> Final:
+    def of(
+        cls,
+        scheduler: Scheduler,
+        effects: Iterable[tuple[str, int]] | None = None,
+        booked: Iterable[tuple[str, int]] = (),
+    ) -> Final:
         """Everything that the scheduler's store knows."""
         rows: dict[str, Row] = {}
         while page := scheduler.jobs(after=max(rows, default=None), limit=10_000):
@@ -46,6 +54,7 @@ class Final:
             stats=scheduler.store_stats(),
             rows=rows,
             effects=None if effects is None else frozenset(effects),
+            booked=tuple(booked),
         )
 
     def done(self, job_id: str) -> bool:
@@ -179,6 +188,24 @@ def effects(history: History, final: Final) -> _Found:
             yield job_id, f"{run} ended without its effect"
 
 
+def books(history: History, final: Final) -> _Found:
+    """An effect that is committed with the end of its job is there once if it is done, or not."""
+    claims = defaultdict(list)
+    for job_id, claim_no in final.booked:
+        claims[job_id].append(claim_no)
+    for job_id, booked in claims.items():
+        if len(booked) > 1:
+            yield job_id, f"its effect was committed by the claims {sorted(booked)}"
+        newest = max((run.claim_no for run in history.runs.get(job_id, ())), default=None)
+        if booked[-1] != newest:
+            yield job_id, f"its effect is of claim {booked[-1]}, the newest run is of {newest}"
+        if not final.done(job_id):
+            yield job_id, f"its effect is committed, and it is {final.rows[job_id].state}"
+    for job_id in history.accepted:
+        if history.offers[job_id].books and final.done(job_id) and job_id not in claims:
+            yield job_id, "done without the effect that is committed with its end"
+
+
 def balance(history: History, final: Final) -> _Found:
     """accepted = done + dead + cancelled + expired + live; the history counts the same."""
     stats = final.stats
@@ -209,5 +236,5 @@ def stuck(history: History, final: Final) -> _Found:
 
 RULES: tuple[_Rule, ...] = (
     lost, unexpected, nonsense, fence, stale, rerun, revived, early, attempts, buried, effects,
-    balance, stuck,
+    books, balance, stuck,
 )  # fmt: skip

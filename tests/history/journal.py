@@ -16,7 +16,8 @@ class Journal:
     One event is one line and one `os.write`: once it has returned the line is in the page cache,
     which outlives the process. Every line carries `event`, `pid` and `at` (store time). The events:
 
-    enqueue         id, not_before (optional)  about to be enqueued, not to start earlier
+    enqueue         id, not_before, books      about to be enqueued, not to start earlier; whether
+                    (both optional)            its effect is committed together with its end
     enqueue_ok      id                         it was accepted
     enqueue_failed  id                         it was refused; with neither, nobody knows
     cancelled       id                         the store said that it will never start

@@ -16,6 +16,8 @@ class Offer:
 
     at: float
     not_before: float
+    books: bool = False
+    """Whether its effect is committed together with its end."""
 
 
 @dataclass(slots=True)
@@ -77,7 +79,8 @@ class History:
     def _add(self, event: str, at: float, pid: int, id: str = "", **facts: Any) -> None:
         match event:
             case "enqueue":
-                self.offers.setdefault(id, Offer(at, facts.get("not_before", at)))
+                offer = Offer(at, facts.get("not_before", at), facts.get("books", False))
+                self.offers.setdefault(id, offer)
             case "enqueue_ok":
                 self.accepted.add(id)
             case "enqueue_failed":

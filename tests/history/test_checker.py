@@ -26,6 +26,7 @@ class Tale:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.effects: set[tuple[str, int]] = set()
+        self.booked: list[tuple[str, int]] = []
         self.rows: dict[str, Row] = {}
         self.counts: dict[str, int] = {}
 
@@ -60,7 +61,12 @@ class Tale:
             self.counts[name] = self.counts.get(name, 0) + by
 
     def broken_rules(self) -> set[str]:
-        final = Final(stats=replace(EMPTY, **self.counts), rows=self.rows, effects=self.effects)
+        final = Final(
+            stats=replace(EMPTY, **self.counts),
+            rows=self.rows,
+            effects=self.effects,
+            booked=self.booked,
+        )
         return {violation.rule for violation in check(History.of(self.events), final)}
 
 
@@ -105,6 +111,18 @@ def a_killed_process_ran_again_elsewhere(tale: Tale) -> None:
     tale.kill(A)
     tale.start(B, 2)
     tale.end(B, 2)
+    tale.count(done=1)
+
+
+@good
+def an_effect_was_committed_with_the_end(tale: Tale) -> None:
+    tale.accept(books=True)
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.kill(A)  # before the commit
+    tale.start(B, 2)
+    tale.end(B, 2)
+    tale.booked = [("j", 2)]
     tale.count(done=1)
 
 
@@ -407,6 +425,33 @@ def a_completion_was_counted_twice(tale: Tale) -> None:
     tale.accept(id="k")
     tale.keep(State.CANCELLED, id="k")
     tale.count(done=1, cancelled=-1)
+
+
+@breaks("books")
+def an_effect_was_committed_twice(tale: Tale) -> None:
+    an_effect_was_committed_with_the_end(tale)
+    tale.booked = [("j", 1), ("j", 2)]
+
+
+@breaks("books")
+def an_old_claim_committed_its_effect(tale: Tale) -> None:
+    an_effect_was_committed_with_the_end(tale)
+    tale.booked = [("j", 1)]
+
+
+@breaks("books")
+def the_end_was_committed_without_its_effect(tale: Tale) -> None:
+    an_effect_was_committed_with_the_end(tale)
+    tale.booked = []
+
+
+@breaks("books")
+def the_effect_was_committed_without_the_end(tale: Tale) -> None:
+    tale.accept(books=True)
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.booked = [("j", 1)]
+    tale.keep(State.SCHEDULED)
 
 
 @breaks("stuck")

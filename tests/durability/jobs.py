@@ -226,11 +226,18 @@ class Jobs:
         ids = [job.id for job in jobs]
         now = self.journal.now()
         for job in jobs:
-            books = job.kind == "book"
-            self.journal.note("enqueue", id=job.id, not_before=now + job.delay, books=books)
+            self.journal.note(
+                "enqueue",
+                id=job.id,
+                not_before=now + job.delay,
+                books=job.kind == "book",
+                given=job.given_id,
+            )
         try:
             self.scheduler.enqueue_many(jobs)
-        except EnqueueUnknown:  # nobody knows: with neither of the notes
+        except EnqueueUnknown:
+            for job_id in ids:
+                self.journal.note("enqueue_unknown", id=job_id)
             raise
         except StoreError:
             for job_id in ids:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -64,6 +65,17 @@ class Process:
         raise AssertionError(
             f"{self.role} {self.pid} ended before {word!r}:\n{self.log.read_text()}"
         )
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether it has said that it is ready; does not wait for that."""
+        if self.node is None and self.lives and select.select([self._popen.stdout], [], [], 0)[0]:
+            self.ready()
+        return self.node is not None and self.lives
+
+    @property
+    def lives(self) -> bool:
+        return self._popen.poll() is None
 
     def ready(self) -> Process:
         """Wait until it runs jobs; it has said so before or says so now."""

@@ -18,6 +18,8 @@ class Offer:
     not_before: float
     books: bool = False
     """Whether its effect is committed together with its end."""
+    given: bool = False
+    """Whether its caller chose the id."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class History:
     offers: dict[str, Offer] = field(default_factory=dict)
     accepted: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    """Jobs of which their callers were told that nobody knew whether they were accepted."""
     cancelled: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     """Runs of each job in order of their beginning."""
@@ -79,12 +83,13 @@ class History:
     def _add(self, event: str, at: float, pid: int, id: str = "", **facts: Any) -> None:
         match event:
             case "enqueue":
-                offer = Offer(at, facts.get("not_before", at), facts.get("books", False))
-                self.offers.setdefault(id, offer)
+                self.offers.setdefault(id, Offer(at, **{"not_before": at, **facts}))
             case "enqueue_ok":
                 self.accepted.add(id)
             case "enqueue_failed":
                 self.refused.add(id)
+            case "enqueue_unknown":
+                self.unknown.add(id)
             case "cancelled":
                 self.cancelled.setdefault(id, at)
             case "start":

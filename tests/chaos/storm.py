@@ -88,6 +88,8 @@ class Chaos:
         self._frozen: dict[Process, float] = {}
         self._leaving: dict[Process, float] = {}
         self._seen = lab.now()
+        self._ripe: dict[int, float] = {}
+        """When each worker that runs jobs has done so for long enough to be hit."""
         self._spawned = 0
         self._done: Counter[str] = Counter()
         self._down = 0.0
@@ -144,6 +146,7 @@ class Chaos:
         threading.Event().wait(seconds)
         for process in [*self._leaving, *self._workers]:
             if process.lives:
+                self._is_ripe(process)
                 continue
             code = process.wait()
             if process in self._leaving:
@@ -231,11 +234,18 @@ class Chaos:
         """A worker that runs jobs and to which nothing is being done; None: `again` later."""
         if not self._storm.spares or all(worker.runs_jobs for worker in self._workers):
             mortal = self._workers[self._storm.anchors :]
-            fit = [w for w in mortal if w not in self._frozen and w.runs_jobs]
+            fit = [w for w in mortal if w not in self._frozen and self._is_ripe(w)]
             if fit:
                 return self._dice.choice(fit)
         self._after(LATER, again)
         return None
+
+    def _is_ripe(self, worker: Process) -> bool:
+        """Not before it has got to work: who is hit at its start does little."""
+        if not worker.runs_jobs:
+            return False
+        now = self._lab.now()
+        return now >= self._ripe.setdefault(worker.pid, now + self._dice.uniform(0.1, 1.0))
 
     def _note_for_all(self, what: str, since: float, proxy: Proxy | None = None) -> None:
         """A fault of everybody, or of everybody behind a proxy. It is over when the nodes have had

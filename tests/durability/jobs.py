@@ -13,8 +13,9 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from history import Journal
 
@@ -197,27 +198,31 @@ class Jobs:
 
     def _book(self, ctx: JobContext, ms: float) -> None:
         """Its effect and its end are one transaction; that it ends is noted before the commit."""
-        with ctx.transaction() as db, self._noted(ctx):
+        with self._noted(ctx, ctx.transaction()) as db:
             db.execute(self._book_in, (ctx.id, ctx.claim.claim_no))
             ctx.wait(ms / 1000)
 
     @contextmanager
-    def _noted(self, ctx: JobContext) -> Iterator[None]:
-        """Note the start of a run, its effect, and its end."""
-        claim_no = ctx.claim.claim_no
-        self.journal.note(
-            "start", id=ctx.id, claim_no=claim_no, attempt=ctx.attempt, due=ctx.job.due_at
-        )
+    def _noted(
+        self, ctx: JobContext, transaction: AbstractContextManager[Any] | None = None
+    ) -> Iterator[Any]:
+        """Note the start of a run, its effect, and its end, inside of its transaction if any."""
+        facts = {"id": ctx.id, "claim_no": ctx.claim.claim_no}
+        self.journal.note("start", **facts, attempt=ctx.attempt, due=ctx.job.due_at)
         outcome = "failed"
         try:
-            yield
-            self.effects.add(ctx.id, claim_no)
-            outcome = "done"
-        except (JobCancelled, JobStopped):
-            outcome = "stopped"
+            with transaction or nullcontext() as value:
+                yield value
+                self.effects.add(ctx.id, ctx.claim.claim_no)
+                outcome = "done"
+                self.journal.note("end", **facts, outcome=outcome)
+        except BaseException as error:
+            if outcome == "done":
+                self.journal.note("undone", **facts)
+            else:
+                stopped = isinstance(error, (JobCancelled, JobStopped))
+                self.journal.note("end", **facts, outcome="stopped" if stopped else "failed")
             raise
-        finally:
-            self.journal.note("end", id=ctx.id, claim_no=claim_no, outcome=outcome)
 
     # Producing -----------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ from history.record import History
 
 MAX_CRASHES = 3
 """Crashes charged to a job until it is a dead letter."""
+A_MOMENT = 0.05
+"""Seconds that a process may take from its last look at its place to the start of a run."""
+A_COMMIT = 1.0
+"""Seconds that the commit of an end may take."""
 _END = float("inf")
 
 
@@ -26,6 +30,7 @@ class Row(NamedTuple):
 
     state: State
     crashes: int = 0
+    claim_no: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class Final:
         """Everything that the scheduler's store knows."""
         rows: dict[str, Row] = {}
         while page := scheduler.jobs(after=max(rows, default=None), limit=10_000):
-            rows |= {job.id: Row(job.state, job.crashes) for job in page}
+            rows |= {job.id: Row(job.state, job.crashes, job.claim_no) for job in page}
         return cls(
             stats=scheduler.store_stats(),
             rows=rows,
@@ -106,10 +111,15 @@ def nonsense(history: History, final: Final) -> _Found:
 
 
 def fence(history: History, final: Final) -> _Found:
-    """The claim number grows with every run of a job."""
+    """The claim number grows with every run of a job.
+
+    A process that was frozen between its last look at its place and the start makes that start
+    when it wakes.
+    """
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
-            if run.claim_no <= before.claim_no:
+            late = run.claim_no < before.claim_no and history.frozen_before(run, A_MOMENT)
+            if run.claim_no <= before.claim_no and not late:
                 yield job_id, f"{run} started after {before}"
 
 
@@ -133,6 +143,8 @@ def rerun(history: History, final: Final) -> _Found:
     """A job runs again only because its run failed, or because a fault hit the process in it."""
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
+            if run.claim_no < before.claim_no:
+                continue  # see `fence`
             if before.outcome != "failed" and not history.cuts(before, run.began):
                 yield job_id, f"{run} started, though nothing had happened to {before}"
 
@@ -161,7 +173,7 @@ def attempts(history: History, final: Final) -> _Found:
         for run in runs:
             if run.attempt > failed + 1:
                 yield job_id, f"{run} counts as attempt {run.attempt} after {failed} failures"
-            failed += run.outcome == "failed"
+            failed += run.failed
 
 
 def buried(history: History, final: Final) -> _Found:
@@ -169,9 +181,11 @@ def buried(history: History, final: Final) -> _Found:
     for job_id, row in final.rows.items():
         runs = history.runs.get(job_id, [])
         crashes = sum(run.ended is None and bool(history.cuts(run, _END)) for run in runs)
+        crashes += sum(history.died_after(run, A_COMMIT) for run in runs)
+        crashes += max(row.claim_no - len(runs), 0)  # recorded, and died before it started
         if row.crashes > crashes:
             yield job_id, f"charged with {row.crashes} crashes, took part in {crashes}"
-        failed = any(run.outcome == "failed" for run in runs)
+        failed = any(run.failed for run in runs)
         if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
             yield job_id, f"dead after {row.crashes} crashes and no failure"
 

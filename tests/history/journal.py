@@ -25,6 +25,8 @@ class Journal:
     start           id, claim_no, attempt, due a run begins, of a job due then
     end             id, claim_no, outcome      its handler is about to return: `done`, `failed`
                                                (to be retried) or `stopped` (to be run again)
+    undone          id, claim_no               its end was to be committed with its effect, and the
+                                               commit failed
     completed       id, claim_no               the node was told that its completion is committed
     fault           pid, what, until           something was done to `pid` from `at` to `until`
     """

@@ -51,9 +51,9 @@ class Tale:
     def kill(self, pid: int) -> None:
         self.note("fault", pid, what="kill")
 
-    def keep(self, state: State, crashes: int = 0, id: str = "j") -> None:
+    def keep(self, state: State, crashes: int = 0, claim_no: int = 0, id: str = "j") -> None:
         """The store has a row of it at the end."""
-        self.rows[id] = Row(state, crashes)
+        self.rows[id] = Row(state, crashes, claim_no)
         self.count(**{state.value: 1})
 
     def count(self, **counts: int) -> None:
@@ -124,6 +124,46 @@ def an_effect_was_committed_with_the_end(tale: Tale) -> None:
     tale.end(B, 2)
     tale.booked = [("j", 2)]
     tale.count(done=1)
+
+
+@good
+def a_process_frozen_just_before_a_start_makes_it_when_it_wakes(tale: Tale) -> None:
+    tale.accept()
+    tale.note("start", B, id="j", claim_no=2, attempt=1, due=0.0)
+    tale.end(B, 2)
+    tale.note("fault", A, what="freeze", at=0.5, until=float(len(tale.events)))
+    tale.events.append({"event": "start", "pid": A, "at": len(tale.events) - 0.99, "id": "j",
+                        "claim_no": 1, "attempt": 1, "due": 0.0})  # fmt: skip
+    tale.end(A, 1)
+    tale.count(done=1)
+
+
+@good
+def the_commit_of_an_end_failed_and_was_charged(tale: Tale) -> None:
+    tale.accept(books=True)
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.note("undone", A, id="j", claim_no=1)
+    tale.note("fault", A, what="cut")
+    tale.start(A, 2, attempt=2)
+    tale.end(A, 2)
+    tale.booked = [("j", 2)]
+    tale.count(done=1)
+
+
+@good
+def a_kill_between_the_record_of_a_start_and_the_start_was_charged(tale: Tale) -> None:
+    tale.accept()
+    tale.keep(State.SCHEDULED, crashes=1, claim_no=1)
+
+
+@good
+def a_kill_between_the_end_and_its_commit_was_charged(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.kill(A)
+    tale.keep(State.SCHEDULED, crashes=1, claim_no=1)
 
 
 @good

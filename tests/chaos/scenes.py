@@ -54,7 +54,7 @@ SCENES = {
     "sqlite": Scene(
         storm=Storm(
             jobs=10_000,
-            seconds=50,
+            seconds=60,
             faults={"kill": 200, "freeze": 40, "kill_producer": 20},
         )
     ),
@@ -83,7 +83,7 @@ SCENES = {
         postgres=True,
         storm=Storm(
             jobs=10_000,
-            seconds=50,
+            seconds=75,
             faults={"kill": 200, "freeze": 40, "kill_producer": 10},
         ),
     ),
@@ -91,7 +91,7 @@ SCENES = {
         postgres=True,
         storm=Storm(
             jobs=10_000,
-            seconds=50,
+            seconds=75,
             faults={"kill": 100, "stop_postgres": 5, "kill_postgres": 5, "kill_producer": 5},
         ),
     ),

@@ -25,18 +25,19 @@ def main() -> int:
     parser.add_argument("scene", nargs="*", help=f"of: {', '.join(SCENES)}; all if none is named")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--short", action="store_true", help="as in the ordinary run of the tests")
+    parser.add_argument("--keep", action="store_true", help="the folders of good runs too")
     given = parser.parse_args()
     if unknown := set(given.scene) - SCENES.keys():
         parser.error(f"no such scene: {', '.join(sorted(unknown))}")
     print(f"seed {given.seed}, {revision()}", flush=True)
-    failed = [name for name in given.scene or SCENES if not ran(name, given.seed, given.short)]
+    failed = [name for name in given.scene or SCENES if not ran(name, given)]
     print(f"failed: {', '.join(failed)}" if failed else "all good")
     return len(failed)
 
 
-def ran(name: str, seed: int, short: bool) -> bool:
+def ran(name: str, given: argparse.Namespace) -> bool:
     """Whether a storm came to a good end; what it came to is printed."""
-    scene = SCENES[name].short() if short else SCENES[name]
+    scene = SCENES[name].short() if given.short else SCENES[name]
     folder = Path(tempfile.mkdtemp(prefix=f"fs-{name}-"))
     print(f"{name}:\n  ", end="", flush=True)
     with contextlib.ExitStack() as stack:
@@ -47,7 +48,7 @@ def ran(name: str, seed: int, short: bool) -> bool:
             redis=lambda: stack.enter_context(PrivateRedis()),
         )
         try:
-            with stage(scene, folder, servers, seed) as chaos:
+            with stage(scene, folder, servers, given.seed) as chaos:
                 print(chaos.run(), flush=True)
         except NoDisk as error:
             print(f"left out: {error}", flush=True)
@@ -55,7 +56,10 @@ def ran(name: str, seed: int, short: bool) -> bool:
             print(f"failed, what is left is in {folder}", flush=True)
             traceback.print_exc()
             return False
-    subprocess.run(["rm", "-rf", folder], check=True)
+    if given.keep:
+        print(f"  kept: {folder}")
+    else:
+        subprocess.run(["rm", "-rf", folder], check=True)
     return True
 
 

@@ -69,9 +69,7 @@ def report(
     """The figures of a history."""
     runs = [run for found in history.runs.values() for run in found]
     again = sum(
-        before.outcome != "failed"
-        for found in history.runs.values()
-        for before, _ in pairwise(found)
+        not before.failed for found in history.runs.values() for before, _ in pairwise(found)
     )
     return Report(
         seed=seed,

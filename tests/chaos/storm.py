@@ -315,9 +315,11 @@ class Chaos:
     # Faults of PostgreSQL ------------------------------------------------------------------------
 
     def _stop_postgres(self) -> None:
+        self._done["stop_postgres"] += 1
         self._break_postgres("immediate")
 
     def _kill_postgres(self) -> None:
+        self._done["kill_postgres"] += 1
         self._break_postgres("kill")
 
     def _restart_postgres(self) -> None:
@@ -330,7 +332,6 @@ class Chaos:
     def _break_postgres(self, how: str) -> None:
         postgres = self._gear.postgres
         assert postgres is not None
-        self._done[f"{how} postgres"] += 1
         since = self._lab.now()
         postgres.restart(how)  # type: ignore[arg-type]
         self._note_for_all("server down", since)

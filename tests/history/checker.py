@@ -145,7 +145,7 @@ def rerun(history: History, final: Final) -> _Found:
         for before, run in pairwise(runs):
             if run.claim_no < before.claim_no:
                 continue  # see `fence`
-            if before.outcome != "failed" and not history.cuts(before, run.began):
+            if not before.failed and not history.cuts(before, run.began):
                 yield job_id, f"{run} started, though nothing had happened to {before}"
 
 

@@ -38,8 +38,10 @@ from fastsched.writer import Writer
 _log = logging.getLogger("fastsched.node")
 
 TICK = 1.15
-"""Seconds between looks at the other nodes: with its chores, an idle node then makes 0.98
-transactions a second on PostgreSQL."""
+"""Seconds between looks at the other nodes, each of which renews the lease: with its chores, an
+idle node then makes 0.98 transactions a second on PostgreSQL."""
+RENEWALS = 6
+"""A lease is renewed at least so often before it would be over."""
 MAX_CRASHES = 3
 """Deaths of a process, charged to the job that ran alone in it, until it is a dead letter."""
 CHORES_EVERY = 30.0
@@ -101,7 +103,8 @@ class Node:
         # The keeper.
         self._changed = threading.Condition()
         self._next_look: float | None = None
-        self._next_tick = clock.monotonic() + TICK
+        self._tick_every = min(TICK, settings.lease / RENEWALS)
+        self._next_tick = clock.monotonic() + self._tick_every
         self._stopping = False
         self._keeper = threading.Thread(target=self._keep, name="fastsched-keeper", daemon=True)
 
@@ -311,7 +314,7 @@ class Node:
                 self.hint()
             now = self._clock.monotonic()
             if now >= self._next_tick:
-                self._next_tick = now + TICK
+                self._next_tick = now + self._tick_every
                 self._guarded(self._tick)
             if now >= next_chores:
                 next_chores = now + CHORES_EVERY

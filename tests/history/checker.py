@@ -6,7 +6,8 @@ that breaks it. `check` runs them all, in one pass each: O(n log n) in the numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +18,10 @@ from history.record import History
 
 MAX_CRASHES = 3
 """Crashes charged to a job until it is a dead letter."""
+A_MOMENT = 0.05
+"""Seconds that a process may take from its last look at its place to the start of a run."""
+A_COMMIT = 1.0
+"""Seconds that the commit of an end may take."""
 _END = float("inf")
 
 
@@ -25,6 +30,7 @@ class Row(NamedTuple):
 
     state: State
     crashes: int = 0
+    claim_no: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +41,25 @@ class Final:
     rows: Mapping[str, Row] = field(default_factory=dict)
     effects: AbstractSet[tuple[str, int]] | None = None
     """Job and claim number of every effect that a handler has committed; None: not recorded."""
+    booked: Sequence[tuple[str, int]] = ()
+    """The same of every effect that was committed in one transaction with the end of its job."""
 
     @classmethod
-    def of(cls, scheduler: Scheduler, effects: Iterable[tuple[str, int]] | None = None) -> Final:
+    def of(
+        cls,
+        scheduler: Scheduler,
+        effects: Iterable[tuple[str, int]] | None = None,
+        booked: Iterable[tuple[str, int]] = (),
+    ) -> Final:
         """Everything that the scheduler's store knows."""
         rows: dict[str, Row] = {}
         while page := scheduler.jobs(after=max(rows, default=None), limit=10_000):
-            rows |= {job.id: Row(job.state, job.crashes) for job in page}
+            rows |= {job.id: Row(job.state, job.crashes, job.claim_no) for job in page}
         return cls(
             stats=scheduler.store_stats(),
             rows=rows,
             effects=None if effects is None else frozenset(effects),
+            booked=tuple(booked),
         )
 
     def done(self, job_id: str) -> bool:
@@ -97,10 +111,15 @@ def nonsense(history: History, final: Final) -> _Found:
 
 
 def fence(history: History, final: Final) -> _Found:
-    """The claim number grows with every run of a job."""
+    """The claim number grows with every run of a job.
+
+    A process that was frozen between its last look at its place and the start makes that start
+    when it wakes.
+    """
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
-            if run.claim_no <= before.claim_no:
+            late = run.claim_no < before.claim_no and history.frozen_before(run, A_MOMENT)
+            if run.claim_no <= before.claim_no and not late:
                 yield job_id, f"{run} started after {before}"
 
 
@@ -124,7 +143,9 @@ def rerun(history: History, final: Final) -> _Found:
     """A job runs again only because its run failed, or because a fault hit the process in it."""
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
-            if before.outcome != "failed" and not history.cuts(before, run.began):
+            if run.claim_no < before.claim_no:
+                continue  # see `fence`
+            if not before.failed and not history.cuts(before, run.began):
                 yield job_id, f"{run} started, though nothing had happened to {before}"
 
 
@@ -152,7 +173,7 @@ def attempts(history: History, final: Final) -> _Found:
         for run in runs:
             if run.attempt > failed + 1:
                 yield job_id, f"{run} counts as attempt {run.attempt} after {failed} failures"
-            failed += run.outcome == "failed"
+            failed += run.failed
 
 
 def buried(history: History, final: Final) -> _Found:
@@ -160,9 +181,11 @@ def buried(history: History, final: Final) -> _Found:
     for job_id, row in final.rows.items():
         runs = history.runs.get(job_id, [])
         crashes = sum(run.ended is None and bool(history.cuts(run, _END)) for run in runs)
+        crashes += sum(history.died_after(run, A_COMMIT) for run in runs)
+        crashes += max(row.claim_no - len(runs), 0)  # recorded, and died before it started
         if row.crashes > crashes:
             yield job_id, f"charged with {row.crashes} crashes, took part in {crashes}"
-        failed = any(run.outcome == "failed" for run in runs)
+        failed = any(run.failed for run in runs)
         if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
             yield job_id, f"dead after {row.crashes} crashes and no failure"
 
@@ -177,6 +200,24 @@ def effects(history: History, final: Final) -> _Found:
     for (job_id, claim_no), run in known.items():
         if run.outcome == "done" and (job_id, claim_no) not in final.effects:
             yield job_id, f"{run} ended without its effect"
+
+
+def books(history: History, final: Final) -> _Found:
+    """An effect that is committed with the end of its job is there once if it is done, or not."""
+    claims = defaultdict(list)
+    for job_id, claim_no in final.booked:
+        claims[job_id].append(claim_no)
+    for job_id, booked in claims.items():
+        if len(booked) > 1:
+            yield job_id, f"its effect was committed by the claims {sorted(booked)}"
+        newest = max((run.claim_no for run in history.runs.get(job_id, ())), default=None)
+        if booked[-1] != newest:
+            yield job_id, f"its effect is of claim {booked[-1]}, the newest run is of {newest}"
+        if not final.done(job_id):
+            yield job_id, f"its effect is committed, and it is {final.rows[job_id].state}"
+    for job_id in history.accepted:
+        if history.offers[job_id].books and final.done(job_id) and job_id not in claims:
+            yield job_id, "done without the effect that is committed with its end"
 
 
 def balance(history: History, final: Final) -> _Found:
@@ -209,5 +250,5 @@ def stuck(history: History, final: Final) -> _Found:
 
 RULES: tuple[_Rule, ...] = (
     lost, unexpected, nonsense, fence, stale, rerun, revived, early, attempts, buried, effects,
-    balance, stuck,
+    books, balance, stuck,
 )  # fmt: skip

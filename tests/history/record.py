@@ -16,6 +16,10 @@ class Offer:
 
     at: float
     not_before: float
+    books: bool = False
+    """Whether its effect is committed together with its end."""
+    given: bool = False
+    """Whether its caller chose the id."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,13 @@ class Run:
     began: float
     ended: float | None = None
     outcome: str | None = None
+    undone: bool = False
+    """Whether the commit that was to follow its end has failed, as far as its process knows."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it may be charged as an attempt."""
+        return self.outcome == "failed" or self.undone
 
     def __str__(self) -> str:
         return f"claim {self.claim_no} of process {self.pid}"
@@ -52,6 +63,8 @@ class History:
     offers: dict[str, Offer] = field(default_factory=dict)
     accepted: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    """Jobs of which their callers were told that nobody knew whether they were accepted."""
     cancelled: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     """Runs of each job in order of their beginning."""
@@ -77,17 +90,22 @@ class History:
     def _add(self, event: str, at: float, pid: int, id: str = "", **facts: Any) -> None:
         match event:
             case "enqueue":
-                self.offers.setdefault(id, Offer(at, facts.get("not_before", at)))
+                self.offers.setdefault(id, Offer(at, **{"not_before": at, **facts}))
             case "enqueue_ok":
                 self.accepted.add(id)
             case "enqueue_failed":
                 self.refused.add(id)
+            case "enqueue_unknown":
+                self.unknown.add(id)
             case "cancelled":
                 self.cancelled.setdefault(id, at)
             case "start":
                 self.runs[id].append(Run(id=id, pid=pid, began=at, **facts))
             case "end":
                 self._end(id, pid, at, **facts)
+            case "undone":
+                for run in self.runs.get(id, ()):
+                    run.undone |= run.claim_no == facts["claim_no"]
             case "completed":
                 self.completions[id].append(facts["claim_no"])
             case "fault":
@@ -105,6 +123,17 @@ class History:
     def cuts(self, run: Run, before: float) -> list[Fault]:
         """The faults of the run's process that overlap the run and began `before` then."""
         return [f for f in self.faults.get(run.pid, ()) if run.began <= f.until and f.at <= before]
+
+    def frozen_before(self, run: Run, moment: float) -> bool:
+        """Whether a fault of its process ended no more than a moment before it began."""
+        return any(f.at <= run.began <= f.until + moment for f in self.faults.get(run.pid, ()))
+
+    def died_after(self, run: Run, seconds: float) -> bool:
+        """Whether its process was killed so soon after it that its end may not be committed."""
+        return run.ended is not None and any(
+            f.what == "kill" and run.ended <= f.at <= run.ended + seconds
+            for f in self.faults.get(run.pid, ())
+        )
 
 
 def _events(file: Path) -> Iterator[dict[str, Any]]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from fastsched.stores import postgres_nodes
 from fastsched.stores.postgres import PostgresStore
 
 from .lab import Lab, SqliteBase
 from .postgres_base import PostgresBase
+
+settings.register_profile("store", max_examples=30)
+settings.register_profile("store-thorough", max_examples=2_000)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from clocks import ManualClock
 from fastsched.ids import new_id
 from fastsched.job import MIN_PRIORITY, Claim, ClaimedJob, Job, NewJob, State
 from fastsched.outcomes import Outcome
-from fastsched.stores.base import ClaimRequest, Flush, Flushed, NodeInfo, Presence, Store
+from fastsched.stores.base import ClaimRequest, Flush, Flushed, NodeInfo, Presence, Store, Tended
 from fastsched.stores.sqlite import SqliteStore
 
 
@@ -79,19 +79,31 @@ class Lab:
 
     # Nodes ---------------------------------------------------------------------------------------
 
-    def node(self, store: Store | None = None, workers: int = 4) -> str:
+    def node(self, store: Store | None = None, workers: int = 4, id: str | None = None) -> str:
         """Register a node; its id."""
         store = store or self.store
         info = NodeInfo(
-            id=new_id(), host="here", pid=1, workers=workers, started_at=store.clock.now()
+            id=id or new_id(), host="here", pid=1, workers=workers, started_at=store.clock.now()
         )
         self.presences[info.id] = store.register(info, 2 * workers)
         self._of_node[info.id] = store
         return info.id
 
-    def mortal_node(self) -> str:
+    def mortal_node(self, id: str | None = None) -> str:
         """A node of a process of its own, which can be killed."""
-        return self.node(self.connect())
+        return self.node(self.connect(), id=id)
+
+    def leave(self, node: str) -> None:
+        """The node leaves, in an orderly way."""
+        self._of_node[node].leave(node)
+
+    def tend(self, node: str) -> Tended:
+        """The node tends its place."""
+        return self._of_node[node].tend(node)
+
+    def reconcile(self, node: str, held: frozenset[str]) -> int:
+        """The node says what it holds."""
+        return self._of_node[node].reconcile(node, held)
 
     def kill(self, node: str) -> None:
         """The node's process dies."""

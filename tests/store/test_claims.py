@@ -269,6 +269,15 @@ def test_a_scheduled_job_is_claimed_when_it_is_due(lab, node):
     assert [job.id for job in lab.claim(node)] == [job_id]
 
 
+@pytest.mark.parametrize("size", [4, 40])  # few go into PostgreSQL by INSERT, many by COPY
+def test_jobs_of_one_batch_are_claimed_in_its_order_whether_they_have_deadlines_or_not(
+    lab, node, size
+):
+    jobs = [new_job(deadline=None if place % 3 else 3600.0) for place in range(size)]
+    ids = lab.add(*jobs)
+    assert [job.id for job in lab.claim(node)] == ids
+
+
 def test_due_jobs_are_ordered_among_the_ready_ones(lab, node):
     scheduled = lab.add_one(priority=5, delay=60)
     lab.pass_time(61)

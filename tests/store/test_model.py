@@ -1,9 +1,16 @@
-"""Random work on a store comes to what a model in plain Python says, and loses no job."""
+"""Random work on a store comes to what a model in plain Python says, and loses no job.
+
+`TestSqlite` compares SQLite with the model; `TestSideBySide` does the same to SQLite and PostgreSQL
+at once, which must agree with the model and with each other in every answer. How many examples:
+the profile `store` of Hypothesis, or with FASTSCHED_HYPOTHESIS_PROFILE=store-thorough many more.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +23,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fastsched import Cancelled, Claim, State
 from fastsched.outcomes import DONE, EXPIRE, RELEASE, Cancel, Dead, Retry, Snooze
+from fastsched.stores import postgres_nodes
 from fastsched.stores.base import Flush
 
 from .lab import Lab, SqliteBase
+from .postgres_base import PostgresBase
+from .twins import Twins
 
 STEP = 0.001
 """Time that passes between two operations: no two of them happen at the same moment."""
@@ -28,6 +38,7 @@ CRASHES = 3
 
 DELAYS = st.sampled_from([0.0, 0.0, HOUR, 3 * HOUR])
 PRIORITIES = st.integers(-2, 2)
+QUEUES = ("default", "other")
 OUTCOMES = st.sampled_from(
     [
         DONE,
@@ -55,6 +66,7 @@ class Row:
     due_at: float
     deadline: float | None
     given: bool
+    queue: str = "default"
     attempt: int = 0
     claim_no: int = 0
     node: str | None = None
@@ -70,13 +82,16 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self.lab = Lab(self.make_base(Path(self._folder.name)))
+        self.lab = self.make_lab(Path(self._folder.name))
         self.now = 0.0
         self.rows: dict[str, Row] = {}
         self.totals: Counter[str] = Counter()
         self.nodes: list[str] = []
         self.claims: list[Claim] = []  # ever made
         self.given: dict[str, float] = {}
+
+    def make_lab(self, folder):
+        return Lab(self.make_base(folder))
 
     def teardown(self):
         self.lab.close()
@@ -116,17 +131,26 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Jobs ----------------------------------------------------------------------------------------
 
-    @rule(jobs=st.lists(st.tuples(PRIORITIES, DELAYS, st.booleans()), min_size=1, max_size=6))
-    def add(self, jobs):
+    @rule(
+        jobs=st.lists(
+            st.tuples(PRIORITIES, DELAYS, st.sampled_from(QUEUES), st.booleans()),
+            min_size=1,
+            max_size=14,
+        ),
+        given=st.booleans(),
+    )
+    def add(self, jobs, given):
+        """In one flush, all with ids of their callers or none: their order is that of insertion."""
         self.tick()
         self.store([
             new_job(
                 priority=priority,
                 delay=delay,
+                queue=queue,
                 given_id=given,
-                deadline=1.5 * HOUR if priority == 2 else None,
+                deadline=1.5 * HOUR if with_deadline else None,
             )
-            for priority, delay, given in jobs
+            for priority, delay, queue, with_deadline in jobs
         ])  # fmt: skip
 
     @rule(data=st.data(), copies=st.integers(1, 3))
@@ -153,6 +177,7 @@ class StoreMachine(RuleBasedStateMachine):
                 due_at=due_at,
                 deadline=None if job.deadline is None else due_at + job.deadline,
                 given=job.given_id,
+                queue=job.queue,
             )
             accepted += 1
             self.totals["accepted"] += 1
@@ -161,6 +186,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([0.1, 1.0, 2.0]))
     def let_time_pass(self, hours):
         self.tick(hours * HOUR)
+        for node in self.nodes:  # or their leases would be over
+            self.lab.tend(node)
 
     # Nodes ---------------------------------------------------------------------------------------
 
@@ -175,16 +202,26 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.nodes)
     @rule(
-        data=st.data(), limit=st.integers(1, 4), least=PRIORITIES, ahead=st.sampled_from([0.5, 2.0])
+        data=st.data(),
+        limit=st.integers(1, 8),
+        least=PRIORITIES,
+        ahead=st.sampled_from([0.5, 2.0]),
+        queues=st.sampled_from([None, None, *([queue] for queue in QUEUES), list(QUEUES)]),
     )
-    def claim(self, data, limit, least, ahead):
+    def claim(self, data, limit, least, ahead, queues):
         self.tick()
         node = data.draw(st.sampled_from(self.nodes))
-        flushed = self.lab.claim_flush(node, limit=limit, min_priority=least, horizon=ahead * HOUR)
+        flushed = self.lab.claim_flush(
+            node, limit=limit, min_priority=least, horizon=ahead * HOUR, queues=queues
+        )
         for row in self.rows.values():
             if row.state is State.SCHEDULED and row.due_at <= self.now:
                 row.state = State.READY
-        fit = {i: row for i, row in self.rows.items() if row.priority >= least}
+        fit = {
+            i: row
+            for i, row in self.rows.items()
+            if row.priority >= least and (queues is None or row.queue in queues)
+        }
         ready = sorted(
             (i for i, row in fit.items() if row.state is State.READY),
             key=lambda i: (-fit[i].priority, fit[i].due_at, fit[i].seq),
@@ -214,7 +251,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.tick()
         node = data.draw(st.sampled_from(self.nodes))
         self.nodes.remove(node)
-        self.lab.store.leave(node)
+        self.lab.leave(node)
         for job_id in self.held_by(node):
             self.give_back(job_id)
 
@@ -238,7 +275,7 @@ class StoreMachine(RuleBasedStateMachine):
         node = data.draw(st.sampled_from(self.nodes))
         held = self.held_by(node)
         known = data.draw(st.sets(st.sampled_from(held))) if held else set()
-        assert self.lab.store.reconcile(node, frozenset(known)) == len(held) - len(known)
+        assert self.lab.reconcile(node, frozenset(known)) == len(held) - len(known)
         for job_id in set(held) - known:
             self.give_back(job_id)
 
@@ -385,17 +422,42 @@ class StoreMachine(RuleBasedStateMachine):
         self.lab.check_conservation()
 
 
-def machine_on(make_base, *, examples):
-    machine = type(f"{make_base.__name__}Machine", (StoreMachine,), {"make_base": make_base})
-    case = machine.TestCase
+class SideBySideMachine(StoreMachine):
+    """The same on SQLite and PostgreSQL side by side."""
+
+    make_postgres: ClassVar[Callable[[], PostgresBase]]
+
+    def make_lab(self, folder):
+        postgres = self.make_postgres()
+        postgres.empty()
+        return Twins([Lab(SqliteBase(folder)), Lab(postgres)])
+
+
+def settled(case, *, share=1.0):
+    """The test case of a machine, with the examples that the profile gives it."""
+    profile = settings.get_profile(os.environ.get("FASTSCHED_HYPOTHESIS_PROFILE", "store"))
     case.settings = settings(
-        max_examples=examples,
+        profile,
+        max_examples=max(int(profile.max_examples * share), 1),
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    case.pytestmark = [pytest.mark.timeout(300)]  # a failure is shrunk for a while
+    case.pytestmark = [pytest.mark.timeout(3_600)]  # a failure is shrunk for a while
     return case
 
 
-TestSqlite = machine_on(SqliteBase, examples=30)
+def machine_on(make_base):
+    return settled(
+        type(f"{make_base.__name__}Machine", (StoreMachine,), {"make_base": make_base}).TestCase
+    )
+
+
+TestSqlite = machine_on(SqliteBase)
+
+
+class TestSideBySide(settled(SideBySideMachine.TestCase, share=0.5)):
+    @pytest.fixture(autouse=True)
+    def on_postgres(self, pg_url, monkeypatch):
+        monkeypatch.setattr(postgres_nodes, "RELOCK_GRACE", 0.0)
+        SideBySideMachine.make_postgres = staticmethod(lambda: PostgresBase(pg_url))

@@ -35,6 +35,23 @@ class OutOfReach:
         pass
 
 
+class Frozen(OutOfReach):
+    """A presence whose process is frozen while it writes the first start, past its lease."""
+
+    def __init__(self):
+        self.refused = False
+        self.left = []
+
+    def holds(self):
+        return not self.refused or bool(self.left)
+
+    def enter(self, slot, job):
+        self.refused = True
+
+    def leave(self, slot):
+        self.left.append(slot)
+
+
 @pytest.fixture
 def scheduler(tmp_path):
     scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db")
@@ -42,7 +59,7 @@ def scheduler(tmp_path):
     return scheduler
 
 
-def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(scheduler):
+def outcomes_of_two_jobs(scheduler, presence):
     clock, ended, both = SystemClock(), [], threading.Event()
 
     def finish(run, outcome):
@@ -56,7 +73,7 @@ def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_o
         size=1,
         backlog=backlog,
         executor=Executor(scheduler._handlers, clock),
-        presence=OutOfReach(),
+        presence=presence,
         clock=clock,
         effects=None,
         interrupt_grace=0.1,
@@ -68,4 +85,12 @@ def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_o
     backlog.close()
     assert pool.join(PATIENCE)
     pool.close()
-    assert ended == [RELEASE, DONE]
+    return ended
+
+
+def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(scheduler):
+    assert outcomes_of_two_jobs(scheduler, OutOfReach()) == [RELEASE, DONE]
+
+
+def test_a_job_is_not_started_when_the_place_was_lost_while_its_start_was_written(scheduler):
+    assert outcomes_of_two_jobs(scheduler, Frozen()) == [RELEASE, DONE]

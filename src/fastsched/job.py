@@ -11,6 +11,8 @@ from fastsched.clock import to_datetime
 
 MIN_PRIORITY = -32768
 MAX_PRIORITY = 32767
+LATEST = 221_845_392_000.0
+"""The latest time that a store takes: year 9000."""
 
 
 class State(StrEnum):

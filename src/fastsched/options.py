@@ -23,7 +23,7 @@ Seconds = float | timedelta
 
 def seconds(name: str, given: Seconds, *, least: float = 0.0) -> float:
     """A duration as seconds."""
-    wanted = f"wanted a number of seconds from {least:g} to {_LONGEST:g}"
+    wanted = f"wanted a number of seconds from {least:g} up to 3,000 years"
     return _number_of_seconds(name, given, least, wanted)
 
 
@@ -31,7 +31,7 @@ def patience(given: Seconds | None) -> float | None:
     """How long a call waits, perhaps less than nothing; None for as long as it takes."""
     if given is None:
         return None
-    wanted = f"wanted a number of seconds up to {_LONGEST:g}, or None to wait as long as it takes"
+    wanted = "wanted seconds, up to 3,000 years, or None to wait as long as it takes"
     return _number_of_seconds("timeout", given, -_LONGEST, wanted)
 
 

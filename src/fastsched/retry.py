@@ -7,14 +7,14 @@ No result is ever above `MAX_DELAY`, whatever the attempt.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 
 from fastsched.errors import ConfigurationError, shown
 
 MAX_DELAY = 30 * 86_400.0
 """Longest delay before a retry, seconds: 30 days."""
-
-_HUGE = 1.7976931348623157e308  # the largest float: whatever it is, its cap wins
 
 Backoff = Callable[[int, BaseException | None], float | None]
 
@@ -40,7 +40,7 @@ def exponential(
     back together.
     """
     base, ceiling = _positive("base", base), min(_positive("cap", cap), MAX_DELAY)
-    factor = _number("factor", factor, 1, _HUGE, "a number of at least 1")
+    factor = _number("factor", factor, 1, math.inf, "a number of at least 1")
     jitter = _number("jitter", jitter, 0, 1, "a number from 0 to 1")
     from random import random  # imports hashlib, which not every program needs
 
@@ -60,11 +60,11 @@ def clamp(seconds: float) -> float:
 
 
 def _positive(name: str, seconds: float) -> float:
-    return _number(name, seconds, 0, _HUGE, "a number of seconds, 0 or more")
+    return _number(name, seconds, 0, math.inf, "a number of seconds, 0 or more")
 
 
 def _number(name: str, given: float, least: float, most: float, wanted: str) -> float:
     number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    if not (number and least <= given <= most):  # NaN is not, either
+    if not (number and least <= given <= most and given < math.inf):  # NaN is not, either
         raise ConfigurationError(f"{name}={shown(given)}: wanted {wanted}")
-    return float(given)
+    return float(min(given, sys.float_info.max))

@@ -94,6 +94,7 @@ WITH due AS MATERIALIZED (
 )
 UPDATE fastsched.jobs SET state = 'ready' WHERE id = ANY (ARRAY (SELECT id FROM due));
 
+-- The numbers of a row that was written by hand must not overflow: nothing could be claimed then.
 -- Ready jobs first; then, ahead of time so that they start on time, jobs due soon.
 -- name: claim
 WITH me AS MATERIALIZED (
@@ -114,8 +115,8 @@ WITH me AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE fastsched.jobs AS j
-SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
-    claimed_at = statement_timestamp()
+SET state = 'claimed', node = :node, claim_no = least(claim_no, 2147483646) + 1,
+    attempt = least(attempt, 2147483646) + 1, claimed_at = statement_timestamp()
 WHERE j.id = ANY (ARRAY (SELECT id FROM ready UNION ALL SELECT id FROM soon))
 RETURNING j.id::text, j.kind, j.queue, j.priority, extract(epoch FROM j.due_at)::float8,
           extract(epoch FROM j.deadline)::float8, j.timeout, j.max_attempts, j.attempt, j.claim_no,
@@ -176,7 +177,7 @@ SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
                  WHEN held.delay > 0 THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
     node = NULL, due_at = statement_timestamp() + held.delay * interval '1 second',
-    attempt = j.attempt - held.attempt_back, reason = held.reason,
+    attempt = greatest(j.attempt - held.attempt_back, 0), reason = held.reason,
     failure = coalesce(held.failure::json, j.failure), suspect = false, crashes = 0
 FROM held WHERE j.id = ANY (ARRAY (SELECT id FROM held)) AND j.id = held.id
 RETURNING j.id::text, j.claim_no, j.state;
@@ -195,7 +196,7 @@ UPDATE fastsched.jobs AS j
 SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
                  WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
-    node = NULL, attempt = j.attempt - 1
+    node = NULL, attempt = greatest(j.attempt - 1, 0)
 WHERE j.id = ANY (ARRAY (SELECT id FROM held))
 RETURNING j.id::text, j.claim_no, j.state;
 
@@ -221,7 +222,9 @@ WITH many AS MATERIALIZED (
     RETURNING counts
 ), sums AS (
     SELECT c.key, sum(c.value::bigint) AS value
-    FROM old CROSS JOIN LATERAL jsonb_each_text(old.counts) AS c GROUP BY c.key
+    FROM old CROSS JOIN LATERAL jsonb_each_text(
+             CASE WHEN jsonb_typeof(old.counts) = 'object' THEN old.counts ELSE '{}' END) AS c
+    WHERE c.value ~ '^-?[0-9]{1,12}$' GROUP BY c.key
 )
 INSERT INTO fastsched.flushes (writer, flush_no, counts)
 SELECT :writer::text::uuid, :flush_no, jsonb_object_agg(key, value)
@@ -229,7 +232,9 @@ FROM sums HAVING count(*) > 0;
 
 -- name: totals
 SELECT c.key, sum(c.value::bigint)::bigint
-FROM fastsched.flushes AS f CROSS JOIN LATERAL jsonb_each_text(f.counts) AS c GROUP BY c.key;
+FROM fastsched.flushes AS f CROSS JOIN LATERAL jsonb_each_text(
+         CASE WHEN jsonb_typeof(f.counts) = 'object' THEN f.counts ELSE '{}' END) AS c
+WHERE c.value ~ '^-?[0-9]{1,12}$' GROUP BY c.key;
 
 -- name: states
 SELECT state, count(*) FROM fastsched.jobs GROUP BY state;
@@ -434,7 +439,7 @@ SELECT id::text, claim_no FROM fastsched.jobs WHERE state = 'claimed' AND node =
 
 -- The job that was running alone: the crash is its own.
 -- name: charge
-UPDATE fastsched.jobs SET suspect = true, crashes = crashes + 1
+UPDATE fastsched.jobs SET suspect = true, crashes = least(crashes, 32766) + 1
 WHERE id = :id::text::uuid AND state = 'claimed' AND node = :node AND suspect
 RETURNING id::text, kind, queue, attempt, crashes;
 
@@ -458,7 +463,22 @@ UPDATE fastsched.jobs AS j
 SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
                  WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
-    node = NULL, attempt = j.attempt - 1
+    node = NULL, attempt = greatest(j.attempt - 1, 0)
+WHERE j.id = ANY (ARRAY (SELECT id FROM held))
+RETURNING j.state;
+
+-- The same for claims of nodes that there are not: no program of ours leaves any.
+-- name: release_orphans
+WITH held AS MATERIALIZED (
+    SELECT o.id FROM fastsched.jobs AS o
+    WHERE o.state = 'claimed' AND NOT EXISTS (SELECT FROM fastsched.nodes AS n WHERE n.no = o.node)
+    ORDER BY o.id FOR UPDATE OF o
+)
+UPDATE fastsched.jobs AS j
+SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
+                 WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
+    ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
+    node = NULL, attempt = greatest(j.attempt - 1, 0)
 WHERE j.id = ANY (ARRAY (SELECT id FROM held))
 RETURNING j.state;
 

@@ -414,6 +414,9 @@ class PostgresStore:
                 if crashed:
                     self._charge(db, number, alone, max_crashes, charged, dead)
                 released += self._release_all(db, number)
+            orphans = Counter(row[0] for row in self._run(db, "release_orphans"))
+            self._count_released(db, orphans)
+            released += orphans.total()
             self._count(db, Counter(rescued=released, crashed=len(charged), dead=len(dead)))
         return Rescued(nodes=nodes, released=released, charged=charged, dead=dead)
 

@@ -102,12 +102,14 @@ class SqliteFile:
         """Under `locked`. A connection is made anew after a fork."""
         if self._writer is None:
             self._writer = self._connect()
+            self._writer.text_factory = _text
         return self._writer
 
     def _connected_reader(self) -> sqlite3.Connection:
         """Under `_reading`."""
         if self._reader is None:
             self._reader = self._connect()
+            self._reader.text_factory = _text
             self._reader.execute("PRAGMA query_only = ON")
         return self._reader
 
@@ -214,6 +216,11 @@ class SqliteFile:
         code = getattr(error, "sqlite_errorcode", 0)
         kind = StoreUnavailable if code & 0xFF in _PASSING else StoreError
         return kind(f"{self.name}: {error}")
+
+
+def _text(stored: bytes) -> str:
+    """Text from the file. One that is not UTF-8 must not hide its row, or hold up a claim."""
+    return str(stored, "utf-8", "replace")
 
 
 def run(db: sqlite3.Connection, name: str, /, **given: Any) -> sqlite3.Cursor:

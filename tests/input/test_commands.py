@@ -18,7 +18,8 @@ from fastsched.cli import commands
 Run = Callable[..., Result]
 ODD = [
     "", " ", "-", "--", "x", "\x1b[2J", "\u202e", "a\nb", "\ud800", "0", "-1", "1e999", "nan",
-    "inf", "ä", "9" * 5_000, "x" * 10_000, "../..", "%s", "{}", "'; --", "$(true)", "*", "-h", "--help",
+    "inf", "ä", "9" * 5_000, "x" * 10_000, "../..", "%s", "{}", "'; --", "$(true)", "*", "-h",
+    "--help",
 ]  # fmt: skip
 WORDS = [
     "worker", "jobs", "dead", "stats", "db", "doctor", "list", "show", "cancel", "retry", "requeue",

@@ -5,29 +5,44 @@
 -- table a claim sorted all ready rows, and a completion scanned the whole table. What is left to the
 -- planner are index scans; and the statements name rows by arrays of ids, not by joins, which it
 -- might turn round.
+--
+-- Until the search path is set, nothing is found by it: schemas of others may come first in it, with
+-- functions and operators named like the system's own.
 -- name: settings
-SELECT set_config('search_path', 'pg_catalog, pg_temp', :in_transaction),
-       set_config('enable_seqscan', 'off', :in_transaction),
-       set_config('enable_bitmapscan', 'off', :in_transaction),
-       set_config('enable_sort', 'off', :in_transaction),
-       set_config('jit', 'off', :in_transaction),
-       set_config('synchronous_commit', 'on', :in_transaction),
-       set_config('statement_timeout', :statement_timeout, :in_transaction),
-       set_config('lock_timeout', :lock_timeout, :in_transaction),
-       set_config('idle_in_transaction_session_timeout', :silence_timeout, :in_transaction),
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', :in_transaction),
+       pg_catalog.set_config('enable_seqscan', 'off', :in_transaction),
+       pg_catalog.set_config('enable_bitmapscan', 'off', :in_transaction),
+       pg_catalog.set_config('enable_sort', 'off', :in_transaction),
+       pg_catalog.set_config('jit', 'off', :in_transaction),
+       pg_catalog.set_config('synchronous_commit', 'on', :in_transaction),
+       pg_catalog.set_config('statement_timeout', :statement_timeout, :in_transaction),
+       pg_catalog.set_config('lock_timeout', :lock_timeout, :in_transaction),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', :silence_timeout,
+                             :in_transaction),
        -- That one does not count while the server waits for the rest of a pipeline; from 17 on:
-       CASE WHEN current_setting('server_version_num')::int4 >= 170000 AND :in_transaction
-            THEN set_config('transaction_timeout', :transaction_timeout, true) END;
+       CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4
+                 OPERATOR(pg_catalog.>=) 170000 AND :in_transaction
+            THEN pg_catalog.set_config('transaction_timeout', :transaction_timeout, true) END;
 
 -- For statements outside of transactions, on connections that are ours alone.
 -- name: isolate
-SELECT set_config('default_transaction_isolation', 'read committed', false);
+SELECT pg_catalog.set_config('default_transaction_isolation', 'read committed', false);
 
 -- For the end of a handler's transaction, which is otherwise the handler's own.
 -- name: ending
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-       set_config('synchronous_commit', 'on', true),
-       set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+       pg_catalog.set_config('enable_seqscan', 'off', true),
+       pg_catalog.set_config('enable_bitmapscan', 'off', true),
+       pg_catalog.set_config('synchronous_commit', 'on', true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
+
+-- For our statements in the middle of a user's transaction, and after them.
+-- name: trust_no_path
+SELECT pg_catalog.current_setting('search_path'),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+-- name: restore_path
+SELECT pg_catalog.set_config('search_path', :path, true);
 
 -- name: insert
 INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,

@@ -282,18 +282,30 @@ class PostgresStore:
         given = [job for job in jobs if job.given_id]
         others = [job for job in jobs if not job.given_id]
         try:
-            accepted = len(others)
-            if others:
-                self._run(db, "insert", **job_arrays(others))
-            if given:
-                accepted += len(self._run(db, "insert_given", **job_arrays(given)).fetchall())
-            # A name of its own for the mark: it belongs to no flush of the writer.
-            self._run(db, "mark", writer=new_id(), flush_no=0, counts=_counts(accepted=accepted))
+            with self._own_path(db):
+                accepted = len(others)
+                if others:
+                    self._run(db, "insert", **job_arrays(others))
+                if given:
+                    accepted += len(self._run(db, "insert_given", **job_arrays(given)).fetchall())
+                # A name of its own for the mark: it belongs to no flush of the writer.
+                counts = _counts(accepted=accepted)
+                self._run(db, "mark", writer=new_id(), flush_no=0, counts=counts)
         except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
             raise SchemaError(
                 "the connection's database has no fastsched tables; "
                 "is it the one of this scheduler's store_url?"
             ) from error
+
+    @contextlib.contextmanager
+    def _own_path(self, db: Db) -> Iterator[None]:
+        """In a transaction of others: a search path that we can trust, and then theirs again."""
+        path = self._run(db, "trust_no_path").fetchone()[0]
+        try:
+            yield
+        finally:
+            if db.info.transaction_status == pq.TransactionStatus.INTRANS:
+                self._run(db, "restore_path", path=path)
 
     @contextlib.contextmanager
     def effects(self, claim: Claim) -> Iterator[Db]:

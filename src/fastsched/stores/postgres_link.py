@@ -195,7 +195,7 @@ class Link:
         self._connected_at = self._clock.monotonic()
         try:
             with self._deadlines.limit(db.fileno(), CALL_TIMEOUT):
-                row = db.execute("SELECT pg_backend_pid()").fetchone()
+                row = db.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
                 self.pooled = row is None or row[0] != db.info.backend_pid
                 if self.pooled:
                     db.prepare_threshold = None

@@ -107,7 +107,11 @@ class PostgresStore:
     def open(self) -> None:
         for link in (self._keeps, self._looks, self._writes):
             link.open()
-        migrate(self._writes, self.name)
+        try:
+            migrate(self._writes, self.name)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         for link in (self._keeps, self._looks, self._writes):

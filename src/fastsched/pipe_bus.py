@@ -56,7 +56,7 @@ class PipeBus:
             os.close(pipe)
 
     def subscribe(self, receive: Callable[[Hint], None]) -> None:
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         hidden = self._folder / f"{self._name}.new"
         os.mkfifo(hidden, 0o600)
         # Open for both ways: never at end of file, and close() can write to its own reader.

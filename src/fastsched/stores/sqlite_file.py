@@ -68,6 +68,7 @@ class SqliteFile:
             self._open_lock()
             try:
                 with self.locked(), self._reading:
+                    self._make_private()
                     _migrate(self._connected_writer(), self.name)
                     self._connected_reader()
             except BaseException as error:
@@ -81,13 +82,18 @@ class SqliteFile:
 
     def _open_lock(self) -> None:
         try:
-            self.folder.mkdir(exist_ok=True)
-            self._lock_file = os.open(self.folder / "write.lock", os.O_RDWR | os.O_CREAT, 0o666)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self._lock_file = os.open(self.folder / "write.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot make {self.folder}: {error.strerror}; "
                 "give a path in a folder that exists and can be written"
             ) from error
+
+    def _make_private(self) -> None:
+        """Make the file, if there is none, so that others cannot read the arguments in it."""
+        with contextlib.suppress(OSError):  # it is there, or SQLite will say why it cannot be
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

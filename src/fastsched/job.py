@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -36,6 +36,12 @@ class State(StrEnum):
 _ENDED = frozenset({State.DONE, State.DEAD, State.CANCELLED, State.EXPIRED})
 
 
+def _without_payload(job: NewJob | ClaimedJob) -> str:
+    """Arguments may be secret, and jobs get into logs."""
+    fields = (f"{k}={v!r}" for k, v in job._asdict().items() if k != "payload")
+    return f"{type(job).__name__}({', '.join(fields)})"
+
+
 class NewJob(NamedTuple):
     """A job not yet stored. Times are relative, so that the store's own clock decides.
 
@@ -59,6 +65,9 @@ class NewJob(NamedTuple):
     max_attempts: int = 1
     given_id: bool = False
     """Whether the caller chose the id: then storing it twice is a no-op."""
+
+    def __repr__(self) -> str:
+        return _without_payload(self)
 
 
 class Claim(NamedTuple):
@@ -86,6 +95,9 @@ class ClaimedJob(NamedTuple):
     payload: bytes
     seq: int
     """Insertion order in the store."""
+
+    def __repr__(self) -> str:
+        return _without_payload(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +137,7 @@ class Job:
     """Why the job ended as it did, or waits as it does, in a word or a sentence."""
     failure: Failure | None
     """The newest failure."""
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     @property
     def due(self) -> datetime:

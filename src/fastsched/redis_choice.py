@@ -49,7 +49,7 @@ def redis_of(given: str | None, prefix: str, store_url: str) -> Redis | None:
     if not url or not on_postgres:
         return None
     if not url.startswith(_SCHEMES):
-        raise _refused("does not begin with a scheme of Redis")
+        raise _refused("begins with what is not a scheme of Redis")
     _check(url)
     return Redis(url, named("redis_prefix", prefix))
 

@@ -344,6 +344,7 @@ class Node:
     def _chores(self) -> None:
         settings = self.settings
         self._writer.call(self._expire)
+        self._rescue()
         self._reconcile()
         while not self._stopping:
             gone = self._writer.call(
@@ -371,7 +372,7 @@ class Node:
 
     def _rescue(self) -> None:
         rescued = self._writer.call(self._rescue_in)
-        if not rescued.nodes:
+        if not rescued.nodes and not rescued.released:
             return
         _log.warning("rescued %d jobs of %d dead nodes", rescued.released, len(rescued.nodes))
         self.hint()

@@ -79,7 +79,11 @@ class PostgresStore:
     def open(self) -> None:
         for link in (self._keeps, self._looks, self._writes):
             link.open()
-        migrate(self._writes, self.name)
+        try:
+            migrate(self._writes, self.name)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         for link in (self._keeps, self._looks, self._writes):
@@ -180,6 +184,9 @@ class PostgresStore:
                 if crashed:
                     self._charge(db, number, alone, max_crashes, charged, dead)
                 released += self._release_all(db, number)
+            orphans = Counter(row[0] for row in run(db, "release_orphans"))
+            self._count_released(db, orphans)
+            released += orphans.total()
             self._flusher.count(db, Counter(rescued=released, crashed=len(charged), dead=len(dead)))
         return Rescued(nodes=nodes, released=released, charged=charged, dead=dead)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import struct
 import threading
@@ -54,11 +55,14 @@ def conninfo_of(url: str) -> str:
     """The URL with what fastsched needs: a writable server, and connections that are watched."""
     try:
         given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            f"store_url is not a PostgreSQL URL: {str(error).strip()}; "
-            "give postgresql://user:password@host:5432/database"
-        ) from None
+    except (psycopg.ProgrammingError, UnicodeError) as error:
+        # What libpq quotes may be a part of the password.
+        text = re.sub(r'".*"', '"***"', str(error).strip(), flags=re.DOTALL)
+        raise _refused(text) from None
+    if any("@" in str(given.get(name, "")) for name in ("host", "dbname")):
+        raise _refused("an @ stands in the name of its host or database")
+    if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
+        raise _refused("its port is no number")
     wanted: dict[str, str | int] = {
         "connect_timeout": CONNECT_TIMEOUT,
         "target_session_attrs": "read-write",
@@ -71,14 +75,17 @@ def conninfo_of(url: str) -> str:
     return make_conninfo("", **{**wanted, **given})
 
 
+def _refused(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"store_url is not a PostgreSQL URL: {why}; give "
+        "postgresql://user:password@host:5432/database, and in a password write "
+        "/ as %2F, @ as %40, % as %25"
+    )
+
+
 def shown(url: str) -> str:
-    """The URL for people: without password."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "postgresql://(not readable)"
-    if "@" in str(given.get("dbname", "")):  # a password with a / or @ that is not escaped
-        return "postgresql://***@" + url.rpartition("@")[2]
+    """The URL for people, of those that `conninfo_of` takes: without password."""
+    given = conninfo_to_dict(url)
     user = f"{given['user']}@" if given.get("user") else ""
     host = given.get("host") or "localhost"
     port = f":{given['port']}" if given.get("port") else ""
@@ -184,12 +191,12 @@ class Link:
             self._db.close()
         try:
             db = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=2)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeError) as error:  # the latter: a host that can be no name
             raise StoreUnavailable(f"{self._name}: {_text(error)}") from error
         self._connected_at = self._clock.monotonic()
         try:
             with self._deadlines.limit(db.fileno(), CALL_TIMEOUT):
-                row = db.execute("SELECT pg_backend_pid()").fetchone()
+                row = db.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
                 self.pooled = row is None or row[0] != db.info.backend_pid
                 if self.pooled:
                     db.prepare_threshold = None
@@ -292,6 +299,6 @@ def send_all(db: Db) -> None:
             pgconn.consume_input()  # or the server could not send, and would not read
 
 
-def _text(error: psycopg.Error) -> str:
+def _text(error: Exception) -> str:
     """An error's first line; the rest repeats the statement."""
     return str(error).strip().split("\n")[0] or type(error).__name__

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from psycopg import Cursor, errors
+from psycopg import Cursor, errors, pq
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
@@ -38,18 +38,30 @@ def insert_through(connection: UserConnection, jobs: Sequence[NewJob]) -> None:
     given = [job for job in jobs if job.given_id]
     others = [job for job in jobs if not job.given_id]
     try:
-        accepted = len(others)
-        if others:
-            run(db, "insert", **job_arrays(others))
-        if given:
-            accepted += len(run(db, "insert_given", **job_arrays(given)).fetchall())
-        # A name of its own for the mark: it belongs to no flush of the writer.
-        run(db, "mark", writer=new_id(), flush_no=0, counts=_counts(accepted=accepted))
+        with _own_path(db):
+            accepted = len(others)
+            if others:
+                run(db, "insert", **job_arrays(others))
+            if given:
+                accepted += len(run(db, "insert_given", **job_arrays(given)).fetchall())
+            # A name of its own for the mark: it belongs to no flush of the writer.
+            run(db, "mark", writer=new_id(), flush_no=0, counts=_counts(accepted=accepted))
     except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
         raise SchemaError(
             "the connection's database has no fastsched tables; "
             "is it the one of this scheduler's store_url?"
         ) from error
+
+
+@contextlib.contextmanager
+def _own_path(db: Db) -> Iterator[None]:
+    """In a transaction of others: a search path that we can trust, and then theirs again."""
+    path = run(db, "trust_no_path").fetchone()[0]
+    try:
+        yield
+    finally:
+        if db.info.transaction_status == pq.TransactionStatus.INTRANS:
+            run(db, "restore_path", path=path)
 
 
 class UserConnections:

@@ -50,8 +50,10 @@ INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, 
 SELECT j.id, j.kind, j.queue,
        CASE WHEN d.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
        j.priority, d.due_at,
-       least(coalesce(to_timestamp(j.deadline_at), d.due_at + j.deadline * interval '1 second'),
-             '9001-01-01 00:00Z'),
+       CASE WHEN coalesce(j.deadline_at, j.deadline) IS NOT NULL  -- `least` overlooks nulls
+            THEN least(coalesce(to_timestamp(j.deadline_at),
+                                d.due_at + j.deadline * interval '1 second'),
+                       '9001-01-01 00:00Z') END,
        j.timeout, j.max_attempts, j.payload
 FROM unnest(:ids::text[]::uuid[], :kinds::text[], :queues::text[], :priorities::int2[],
             :delays::float8[], :ats::float8[], :deadlines::float8[], :deadline_ats::float8[],
@@ -86,8 +88,10 @@ INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, 
 SELECT j.id, j.kind, j.queue,
        CASE WHEN d.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
        j.priority, d.due_at,
-       least(coalesce(to_timestamp(j.deadline_at), d.due_at + j.deadline * interval '1 second'),
-             '9001-01-01 00:00Z'),
+       CASE WHEN coalesce(j.deadline_at, j.deadline) IS NOT NULL  -- `least` overlooks nulls
+            THEN least(coalesce(to_timestamp(j.deadline_at),
+                                d.due_at + j.deadline * interval '1 second'),
+                       '9001-01-01 00:00Z') END,
        j.timeout, j.max_attempts, j.payload
 FROM given AS j JOIN fresh USING (id)
      CROSS JOIN LATERAL (SELECT coalesce(to_timestamp(j.at),

@@ -302,6 +302,18 @@ def test_a_batch_of_something_else_is_refused(job: JobFunction, scheduler: Sched
             asyncio.run(scheduler.aenqueue_many(jobs))
 
 
+def test_as_many_ids_as_anyone_may_have_are_taken_in_one_call(
+    make: Callable[..., Scheduler],
+) -> None:
+    scheduler = make()
+    job = scheduler.job(kind="job")(lambda: None)
+    handle = job.options(delay=3600).enqueue()
+    unknown = [new_id() for _ in range(20_000)]
+    assert scheduler.run_now(*unknown, handle.id, *unknown, handle.id) == [handle.id]
+    assert scheduler.requeue(*unknown) == scheduler.discard(*unknown) == []
+    assert scheduler.requeue() == scheduler.run_now() == scheduler.discard() == []
+
+
 def test_a_generator_that_fails_half_way_stores_nothing(
     job: JobFunction, scheduler: Scheduler
 ) -> None:

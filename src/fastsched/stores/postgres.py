@@ -95,6 +95,7 @@ class PostgresStore:
     def forsake(self) -> None:
         for link in (self._keeps, self._looks, self._writes):
             link.forsake()
+        self._deadlines.forsake()
         self._users.forsake()
 
     def bus(self) -> Bus:

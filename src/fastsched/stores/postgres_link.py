@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import struct
@@ -176,11 +177,15 @@ class Link:
                     db.close()
 
     def forsake(self) -> None:
-        """In the child of a fork: close the socket without a word to the server."""
+        """In the child of a fork: close the socket without a word to the server.
+
+        Left open, it would keep the session alive after the parent's death, and with it its locks.
+        """
         db, self._db = self._db, None
         self._using = threading.RLock()
         if db is not None and not db.closed:
             _abandoned.append(db)
+            os.close(db.fileno())
 
     def _connected(self) -> Db:
         if self._closed:
@@ -239,7 +244,7 @@ class Link:
 
 
 _abandoned: list[Db] = []
-"""Connections of a fork's parent: closing them would end the parent's sessions."""
+"""Connections of a fork's parent: what is left of them here must never be used again."""
 
 
 def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:

@@ -29,6 +29,7 @@ from fastsched.stores.postgres_link import (
     ConnectionLost,
     Db,
     Link,
+    again,
     run,
     shown,
 )
@@ -230,6 +231,9 @@ class PostgresStore:
         return len(unknown)
 
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
+        return again(lambda: self._cancel(ids))
+
+    def _cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
         answers = dict.fromkeys(ids, Cancelled.TOO_LATE)
         with self._writes.transaction() as db:
             for job_id, state in run(db, "cancel", ids=list(ids)).fetchall():

@@ -9,7 +9,7 @@ import select
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Cursor, errors, pq
@@ -31,6 +31,9 @@ SILENCE_TIMEOUT = 2.0
 """Seconds between two statements of a transaction, after which the server ends it: a process
 frozen in one would keep its locks, and with them its jobs from being rescued."""
 
+_TRIES = 5
+
+T = TypeVar("T")
 Db = psycopg.Connection[tuple[Any, ...]]
 
 _PASSING = (
@@ -50,6 +53,16 @@ class ConnectionLost(StoreUnavailable):
 
 class TryAgain(StoreError):
     """The server undid the transaction because of others; it may simply be repeated."""
+
+
+def again(write: Callable[[], T]) -> T:
+    """Write, and repeat it while the server undoes it because of others, a few times at most."""
+    for _ in range(_TRIES - 1):
+        try:
+            return write()
+        except TryAgain:
+            continue
+    return write()
 
 
 def conninfo_of(url: str) -> str:

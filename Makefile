@@ -34,7 +34,7 @@ chaos: $(VENV)/dev
 	cd tests && ../$(BIN)/python -m chaos
 
 teeth: $(VENV)/dev
-	PYTHONPATH=tests $(BIN)/python -m teeth
+	PYTHONPATH=tests $(BIN)/python -m teeth $(ONLY)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

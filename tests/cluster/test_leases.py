@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 from builders import in_thread, until
 
+from fastsched import clock
 from fastsched.clock import boot_seconds
 from fastsched.ids import new_id
 from fastsched.stores.base import NodeInfo
@@ -31,6 +34,16 @@ def test_a_node_that_tends_its_place_outlives_its_lease(store):
     until(lambda: store.tend(info.id).stands and boot_seconds() > began + 1.5 * LEASE)
     assert place.holds()
     assert [node.alive for node in store.nodes()] == [True]
+
+
+def test_a_wall_clock_that_is_set_back_makes_no_lease_longer(store, monkeypatch):
+    info = NodeInfo(id=new_id(), host="here", pid=1, workers=1, started_at=0.0)
+    place = store.register(info, 2)
+    assert place.holds()
+    set_back = SimpleNamespace(**{name: getattr(time, name) for name in dir(time)})
+    set_back.time = lambda: time.time() - 3600.0
+    monkeypatch.setattr(clock, "time", set_back)
+    until(lambda: not place.holds(), "the end of the lease")
 
 
 def test_a_lease_counts_from_before_its_renewal_was_sent(store, pg_url):

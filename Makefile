@@ -1,4 +1,4 @@
-# make venv | demo | demo-cluster | test | chaos | lint | bench: from a clean clone, with Python 3.11+ and pip.
+# make venv | demo | demo-cluster | test | chaos | teeth | lint | bench: from a clean clone, with Python 3.11+ and pip.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -6,13 +6,14 @@ BIN    := $(VENV)/bin
 BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-cluster test chaos lint bench clean
+.PHONY: help venv demo demo-cluster test chaos teeth lint bench clean
 
 help:
 	@echo "make demo          run fastsched on the files of Python's standard library, and kill a worker"
 	@echo "make demo-cluster  the same on PostgreSQL and Redis, where everything fails once"
 	@echo "make test          lint, types and tests"
 	@echo "make chaos         real processes and servers killed, frozen, cut off and filled up, at length"
+	@echo "make teeth         put defects into copies of the source, and see each caught by the tests"
 	@echo "make bench         benchmarks and the ratios to other libraries"
 	@echo "make lint          lint and types only"
 	@echo "make venv          only the virtual environment for these, in $(VENV)"
@@ -31,6 +32,9 @@ test: lint
 
 chaos: $(VENV)/dev
 	cd tests && ../$(BIN)/python -m chaos
+
+teeth: $(VENV)/dev
+	PYTHONPATH=tests $(BIN)/python -m teeth $(ONLY)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

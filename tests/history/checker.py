@@ -105,6 +105,13 @@ def unexpected(history: History, final: Final) -> _Found:
             yield job_id, "started, though its enqueue was refused"
 
 
+def spared(history: History, final: Final) -> _Found:
+    """A job that has crashed three processes is set aside: it does not crash a fourth."""
+    for job_id, row in final.rows.items():
+        if row.crashes + (row.state is not State.DEAD) > MAX_CRASHES:
+            yield job_id, f"{row.state} after {row.crashes} crashes"
+
+
 def nonsense(history: History, final: Final) -> _Found:
     """A run ends at most once, in the process in which it started, and after that."""
     yield from history.oddities
@@ -250,5 +257,5 @@ def stuck(history: History, final: Final) -> _Found:
 
 RULES: tuple[_Rule, ...] = (
     lost, unexpected, nonsense, fence, stale, rerun, revived, early, attempts, buried, effects,
-    books, balance, stuck,
+    books, balance, stuck, spared,
 )  # fmt: skip

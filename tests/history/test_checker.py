@@ -433,6 +433,24 @@ def a_job_is_dead_for_no_reason(tale: Tale) -> None:
     tale.keep(State.DEAD, crashes=1)
 
 
+@breaks("spared")
+def a_poison_was_run_a_fourth_time(tale: Tale) -> None:
+    tale.accept()
+    for claim_no, pid in enumerate((A, B, 300, 400), 1):
+        tale.start(pid, claim_no)
+        tale.kill(pid)
+    tale.keep(State.DEAD, crashes=4)
+
+
+@breaks("spared")
+def a_poison_waits_for_its_fourth_run(tale: Tale) -> None:
+    tale.accept()
+    for claim_no, pid in enumerate((A, B, 300), 1):
+        tale.start(pid, claim_no)
+        tale.kill(pid)
+    tale.keep(State.SCHEDULED, crashes=3)
+
+
 @breaks("effects")
 def an_effect_without_a_run(tale: Tale) -> None:
     a_job_ran(tale)

@@ -35,8 +35,10 @@ def lab(request, tmp_path, monkeypatch) -> Iterator[Lab]:
         monkeypatch.setattr(postgres_nodes, "RELOCK_GRACE", 0.0)
         lab = Lab(PostgresBase(request.getfixturevalue("pg_url")))
     yield lab
-    lab.check_conservation()
-    lab.close()
+    try:
+        lab.check_conservation()
+    finally:
+        lab.close()
 
 
 @pytest.fixture

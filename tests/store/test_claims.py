@@ -159,6 +159,21 @@ def test_a_given_id_that_was_made_by_the_store_before_is_known(lab):
     assert lab.store.flush(Flush(jobs=[given(id=job.id)])).known == {job.id}
 
 
+def test_processes_that_give_one_id_at_once_store_it_once(lab):
+    stores = [lab.connect() for _ in range(4)]
+    for _ in range(10):
+        jobs = [given(queue="common"), given(queue="common")]
+
+        def give(number, jobs=jobs):
+            return stores[number].flush(Flush(jobs=jobs[:: 1 if number % 2 else -1]))
+
+        answers = in_threads(4, give)
+        assert sum(flushed.accepted for flushed in answers) == 2
+        for job in jobs:
+            assert sum(job.id not in flushed.known for flushed in answers) == 1
+    assert lab.total("accepted") == len(lab.ids(queue="common")) == 20
+
+
 # Order -------------------------------------------------------------------------------------------
 
 
@@ -284,6 +299,14 @@ def test_due_jobs_are_ordered_among_the_ready_ones(lab, node):
     ready = lab.add_one(priority=4)
     hotter = lab.add_one(priority=6)
     assert [job.id for job in lab.claim(node)] == [hotter, scheduled, ready]
+
+
+def test_due_jobs_take_their_turn_though_ready_ones_fill_the_claim(lab, node):
+    scheduled = lab.add_one(priority=5, delay=60)
+    ready = [lab.add_one(priority=4) for _ in range(3)]
+    lab.pass_time(61)
+    assert [job.id for job in lab.claim(node, limit=1)] == [scheduled]
+    assert [job.id for job in lab.claim(node, limit=9)] == ready
 
 
 def test_a_future_job_of_high_priority_blocks_nothing(lab, node):

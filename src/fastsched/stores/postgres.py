@@ -29,6 +29,7 @@ from fastsched.stores.postgres_link import (
     ConnectionLost,
     Db,
     Link,
+    again,
     run,
     shown,
 )
@@ -95,6 +96,7 @@ class PostgresStore:
     def forsake(self) -> None:
         for link in (self._keeps, self._looks, self._writes):
             link.forsake()
+        self._deadlines.forsake()
         self._users.forsake()
 
     def bus(self) -> Bus:
@@ -229,6 +231,9 @@ class PostgresStore:
         return len(unknown)
 
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
+        return again(lambda: self._cancel(ids))
+
+    def _cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
         answers = dict.fromkeys(ids, Cancelled.TOO_LATE)
         with self._writes.transaction() as db:
             for job_id, state in run(db, "cancel", ids=list(ids)).fetchall():

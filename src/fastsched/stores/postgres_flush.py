@@ -28,6 +28,7 @@ from fastsched.stores.postgres_link import (
     Db,
     Link,
     TryAgain,
+    again,
     begin,
     run,
     send_all,
@@ -37,7 +38,6 @@ _log = logging.getLogger("fastsched.postgres")
 _PROMOTE_AT_ONCE = 5_000
 _ROWS_PER_SECOND = 5_000
 """Slowest rate that a large flush is given time for."""
-_TRIES = 5
 
 
 class Flusher:
@@ -57,12 +57,7 @@ class Flusher:
         """Of the nodes that are known here, by their ids."""
 
     def flush(self, flush: Flush) -> Flushed:
-        for _ in range(_TRIES - 1):
-            try:
-                return self._flush(flush)
-            except TryAgain:
-                continue
-        return self._flush(flush)
+        return again(lambda: self._flush(flush))
 
     def _flush(self, flush: Flush) -> Flushed:
         if self._unsure and (stored := self._settle(flush.jobs)):

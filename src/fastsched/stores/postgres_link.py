@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Cursor, errors, pq
@@ -30,6 +31,9 @@ SILENCE_TIMEOUT = 2.0
 """Seconds between two statements of a transaction, after which the server ends it: a process
 frozen in one would keep its locks, and with them its jobs from being rescued."""
 
+_TRIES = 5
+
+T = TypeVar("T")
 Db = psycopg.Connection[tuple[Any, ...]]
 
 _PASSING = (
@@ -49,6 +53,16 @@ class ConnectionLost(StoreUnavailable):
 
 class TryAgain(StoreError):
     """The server undid the transaction because of others; it may simply be repeated."""
+
+
+def again(write: Callable[[], T]) -> T:
+    """Write, and repeat it while the server undoes it because of others, a few times at most."""
+    for _ in range(_TRIES - 1):
+        try:
+            return write()
+        except TryAgain:
+            continue
+    return write()
 
 
 def conninfo_of(url: str) -> str:
@@ -176,11 +190,15 @@ class Link:
                     db.close()
 
     def forsake(self) -> None:
-        """In the child of a fork: close the socket without a word to the server."""
+        """In the child of a fork: close the socket without a word to the server.
+
+        Left open, it would keep the session alive after the parent's death, and with it its locks.
+        """
         db, self._db = self._db, None
         self._using = threading.RLock()
         if db is not None and not db.closed:
             _abandoned.append(db)
+            os.close(db.fileno())
 
     def _connected(self) -> Db:
         if self._closed:
@@ -239,7 +257,7 @@ class Link:
 
 
 _abandoned: list[Db] = []
-"""Connections of a fork's parent: closing them would end the parent's sessions."""
+"""Connections of a fork's parent: what is left of them here must never be used again."""
 
 
 def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:

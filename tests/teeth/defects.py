@@ -228,7 +228,10 @@ WHERE""",
             self.doubt = True
 """,
         new="",
-        tests=("cluster/test_network.py::test_a_cut_anywhere_in_claims_and_ends_loses_nothing",),
+        tests=(
+            "cluster/test_network.py::"
+            "test_a_claim_of_which_the_answer_was_lost_is_doubted_and_given_back",
+        ),
     ),
     Defect(
         name="SQLite: a node that leaves forgets what it holds",

@@ -420,12 +420,9 @@ WHERE j.state = 'ready' AND j.id IN (
     Defect(
         name="nodes wait for wake-ups and never look by themselves",
         promise=HINTS,
-        file="node.py",
-        old="""\
-        if tended.news:
-            self.hint()
-""",
-        new="",
+        file="stores/postgres_nodes.py",
+        old="dead_nodes=dead_nodes, news=news,",
+        new="dead_nodes=dead_nodes, news=False,",
         tests=(
             "cluster/test_redis.py::test_without_redis_jobs_run_at_the_pace_of_a_look_a_second",
         ),

@@ -131,6 +131,7 @@ class Pool:
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Condition()
         self._zombies = 0
+        self._missing = 0  # workers for which no slot was free
         self._hurried = False
 
     @staticmethod
@@ -232,6 +233,7 @@ class Pool:
             if self._free_slots:
                 self._start_worker()
             else:
+                self._missing += 1
                 _log.critical(
                     "%d runs did not stop when told to; this node has one worker less",
                     self._zombies,
@@ -255,3 +257,6 @@ class Pool:
         with self._lock:
             self._zombies -= 1
             self._free_slots.append(slot)
+            if self._missing:
+                self._missing -= 1
+                self._start_worker()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 
 import pytest
-from builders import claimed_job
+from builders import claimed_job, until
 from clocks import PATIENCE
 
 from fastsched import Scheduler
@@ -35,37 +36,62 @@ class OutOfReach:
         pass
 
 
+class InReach(OutOfReach):
+    def enter(self, slot, job):
+        pass
+
+
 @pytest.fixture
-def scheduler(tmp_path):
-    scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db")
-    scheduler.job(kind="work")(lambda: None)
-    return scheduler
+def make_pool(tmp_path):
+    """Makes a pool of one worker for a function; with it, its backlog and what ended."""
+
+    def make(function, presence):
+        scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db")
+        scheduler.job(kind="work")(function)
+        clock, ended = SystemClock(), []
+        backlog = Backlog(clock)
+        pool = Pool(
+            node="n",
+            size=1,
+            backlog=backlog,
+            executor=Executor(scheduler._handlers, clock),
+            presence=presence,
+            clock=clock,
+            effects=None,
+            interrupt_grace=0.05,
+            finish=lambda run, outcome: ended.append(outcome),
+        )
+        pool.start()
+        made.append((pool, backlog))
+        return pool, backlog, ended
+
+    made = []
+    yield make
+    for pool, backlog in made:
+        backlog.close()
+        assert pool.join(PATIENCE)
+        pool.close()
 
 
-def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(scheduler):
-    clock, ended, both = SystemClock(), [], threading.Event()
-
-    def finish(run, outcome):
-        ended.append(outcome)
-        if len(ended) == 2:
-            both.set()
-
-    backlog = Backlog(clock)
-    pool = Pool(
-        node="n",
-        size=1,
-        backlog=backlog,
-        executor=Executor(scheduler._handlers, clock),
-        presence=OutOfReach(),
-        clock=clock,
-        effects=None,
-        interrupt_grace=0.1,
-        finish=finish,
-    )
+def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(make_pool):
+    _, backlog, ended = make_pool(lambda: None, OutOfReach())
     backlog.add([claimed_job(), claimed_job()])
-    pool.start()
-    assert both.wait(PATIENCE)
-    backlog.close()
-    assert pool.join(PATIENCE)
-    pool.close()
+    until(lambda: len(ended) == 2)
     assert ended == [RELEASE, DONE]
+
+
+def test_workers_that_were_written_off_are_made_good_when_their_runs_return(make_pool):
+    may_return, deaf = threading.Event(), count()
+
+    def work():
+        if next(deaf) < 2:  # the worker, and the one that replaces it
+            may_return.wait(PATIENCE)
+
+    pool, backlog, ended = make_pool(work, InReach())
+    backlog.add([claimed_job(timeout=0.01), claimed_job(timeout=0.01)])
+    until(lambda: pool.zombies == 2)
+    may_return.set()
+    until(lambda: pool.zombies == 0)
+    backlog.add([claimed_job()])
+    until(lambda: len(ended) == 3)
+    assert ended[-1] is DONE

@@ -23,6 +23,9 @@ SELECT set_config('search_path', 'pg_catalog, pg_temp', :in_transaction),
 -- name: isolate
 SELECT set_config('default_transaction_isolation', 'read committed', false);
 
+-- name: now
+SELECT extract(epoch FROM clock_timestamp())::float8;
+
 -- For the end of a handler's transaction, which is otherwise the handler's own.
 -- name: ending
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),

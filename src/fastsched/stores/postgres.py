@@ -86,7 +86,7 @@ class PostgresStore:
         self._lease = lease
         self.clock = RemoteClock()
         self._deadlines = Deadlines(self.clock)
-        self._writes = Link(url, self.clock, self._deadlines, on_connect=self._sign_again)
+        self._writes = Link(url, self.clock, self._deadlines, on_connect=self._greet)
         self._looks = Link(url, self.clock, self._deadlines)
         self._keeps = Link(url, self.clock, self._deadlines, on_connect=self._lock_again)
         self._id = new_id()  # of this writer, in its marks
@@ -364,6 +364,13 @@ class PostgresStore:
         for place in list(self._places.values()):
             if not self._keeps.pooled:
                 lock_again(db, place)
+
+    def _greet(self, db: Db) -> None:
+        """In a new session for writing: learn the time, without which a process that only enqueues
+        would tell the others due times by its own clock; and sign."""
+        (now,) = self._run(db, "now").fetchone()
+        self.clock.read(now)
+        self._sign_again(db)
 
     def _sign_again(self, db: Db) -> None:
         """The session in which this process's nodes write is a new one, or has a new node."""

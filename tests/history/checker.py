@@ -18,6 +18,8 @@ from history.record import History
 MAX_CRASHES = 3
 """Crashes charged to a job until it is a dead letter."""
 _END = float("inf")
+_MAYBE_DONE = ("done", "unknown")
+_COMES_BACK = ("failed", "snoozed", "unknown")
 
 
 class Row(NamedTuple):
@@ -78,7 +80,7 @@ def lost(history: History, final: Final) -> _Found:
     """An accepted job was run to its end, or the store still has it."""
     for job_id in history.accepted:
         runs = history.runs.get(job_id, ())
-        if final.done(job_id) and not any(run.outcome == "done" for run in runs):
+        if final.done(job_id) and not any(run.outcome in _MAYBE_DONE for run in runs):
             yield job_id, "accepted, gone, and never run to its end"
 
 
@@ -107,10 +109,10 @@ def fence(history: History, final: Final) -> _Found:
 def stale(history: History, final: Final) -> _Found:
     """Only the newest claim completes a job, and only once."""
     for job_id, runs in history.runs.items():
-        if not any(run.outcome == "done" for run in runs):
+        if not any(run.outcome in _MAYBE_DONE for run in runs):
             continue  # see `lost`
         newest = max(runs, key=lambda run: (run.claim_no, run.began))
-        if final.done(job_id) and newest.outcome != "done":
+        if final.done(job_id) and newest.outcome not in _MAYBE_DONE:
             yield job_id, f"done, though {newest}, the newest, did not run to its end"
         completions = history.completions.get(job_id, [])
         if len(completions) > 1:
@@ -121,10 +123,12 @@ def stale(history: History, final: Final) -> _Found:
 
 
 def rerun(history: History, final: Final) -> _Found:
-    """A job runs again only because its run failed, or because a fault hit the process in it."""
+    """A job runs again only because its run asked for it, by failing, by snoozing or by taking too
+    long, or because a fault hit the process in it."""
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
-            if before.outcome != "failed" and not history.cuts(before, run.began):
+            asked = before.outcome in _COMES_BACK or before.claim_no in history.timed_out[job_id]
+            if not asked and not history.cuts(before, run.began):
                 yield job_id, f"{run} started, though nothing had happened to {before}"
 
 
@@ -140,7 +144,9 @@ def early(history: History, final: Final) -> _Found:
     for job_id, runs in history.runs.items():
         offer = history.offers.get(job_id)
         for run in runs:
-            due = max(run.due, offer.not_before if offer else 0.0)
+            due = run.due
+            if offer is not None and job_id not in history.hurried:
+                due = max(due, offer.not_before)
             if run.began < due:
                 yield job_id, f"{run} started {due - run.began:.6f} s before it was due"
 
@@ -152,7 +158,8 @@ def attempts(history: History, final: Final) -> _Found:
         for run in runs:
             if run.attempt > failed + 1:
                 yield job_id, f"{run} counts as attempt {run.attempt} after {failed} failures"
-            failed += run.outcome == "failed"
+            timed_out = run.claim_no in history.timed_out[job_id]
+            failed += timed_out or run.outcome in ("failed", "unknown")
 
 
 def buried(history: History, final: Final) -> _Found:
@@ -162,7 +169,7 @@ def buried(history: History, final: Final) -> _Found:
         crashes = sum(run.ended is None and bool(history.cuts(run, _END)) for run in runs)
         if row.crashes > crashes:
             yield job_id, f"charged with {row.crashes} crashes, took part in {crashes}"
-        failed = any(run.outcome == "failed" for run in runs)
+        failed = history.timed_out[job_id] or any(run.outcome == "failed" for run in runs)
         if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
             yield job_id, f"dead after {row.crashes} crashes and no failure"
 

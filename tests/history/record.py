@@ -57,6 +57,10 @@ class History:
     """Runs of each job in order of their beginning."""
     completions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """Claim numbers whose completion was reported as committed."""
+    hurried: set[str] = field(default_factory=set)
+    """Jobs that were made due before their time."""
+    timed_out: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Claim numbers of runs that were given up because they took too long."""
     faults: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
     oddities: list[tuple[str, str]] = field(default_factory=list)
     """Job and what makes no sense about its events."""
@@ -90,6 +94,14 @@ class History:
                 self._end(id, pid, at, **facts)
             case "completed":
                 self.completions[id].append(facts["claim_no"])
+            case "hurried":
+                self.hurried.add(id)
+            case "committing":
+                for run in self.runs.get(id, ()):
+                    if run.claim_no == facts["claim_no"] and run.pid == pid:
+                        run.outcome = "unknown"
+            case "timed_out":
+                self.timed_out[id].add(facts["claim_no"])
             case "fault":
                 self.faults[pid].append(Fault(pid, facts["what"], at, facts.get("until", at)))
             case _:

@@ -186,6 +186,9 @@ class MemoryStore:
 
     def open(self) -> None:
         self._open = True
+        with self._call(writes=False) as db:
+            now = db.now()
+        self._learn_time(now)
 
     def close(self) -> None:
         self._open = False
@@ -400,6 +403,7 @@ class MemoryStore:
             dead_nodes = [node for node in db.nodes.values() if db.dead(node)]
             released, all_charged, buried = 0, [], []
             for node in dead_nodes:
+                self._rescued_from(node)
                 charged = [] if node.alive else db.blame(node)
                 all_charged += charged
                 for row in charged:
@@ -416,6 +420,9 @@ class MemoryStore:
             charged=[row.id for row in all_charged],
             dead=buried,
         )
+
+    def _rescued_from(self, node: NodeRow) -> None:
+        """A node is about to lose its place."""
 
     def reconcile(self, node: str, held: frozenset[str]) -> int:
         with self._call(writes=True) as db:

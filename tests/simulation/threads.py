@@ -126,6 +126,7 @@ class World:
         self.fine = fine
         self.now = EPOCH
         self.hub = getcurrent()
+        self.idents = count(1)
         self.outside = Process("world", 0)
         self.current = Thread(self, self.outside, lambda: None, "hub")
         self.threads: list[Thread] = []
@@ -133,7 +134,6 @@ class World:
         self.broken: list[tuple[str, BaseException]] = []
         """Threads that an exception has ended."""
         self.steps = 0
-        self.idents = count(1)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_nos = count()
         self.over = False
@@ -144,8 +144,11 @@ class World:
         """Hand over, perhaps."""
         self.check()
         if self.random.random() < self.restless and self.current.process is not self.outside:
-            self.ready.append(self.current)
-            self._leave()
+            if self.random.random() < 0.05:  # the system lets others run for a while
+                self.wait(self.random.random() * 0.002)
+            else:
+                self.ready.append(self.current)
+                self._leave()
 
     def step(self) -> None:
         """A point before a statement, where handing over is rarer: there are so many."""

@@ -206,8 +206,11 @@ class Pool:
         key = (run.job.id, run.job.claim_no)
         if not self._presence.holds():
             return RELEASE
+        job = run.job
+        if self._zombies:  # not alone: what kills the process now may be one of them
+            job = job._replace(suspect=False)
         try:
-            self._presence.enter(slot, run.job)
+            self._presence.enter(slot, job)
         except StoreError as error:
             _log.warning("job %s is given back, its start cannot be written: %s", key[0], error)
             return RELEASE

@@ -37,8 +37,12 @@ class OutOfReach:
 
 
 class InReach(OutOfReach):
+    def __init__(self):
+        self.suspects = []
+
     def enter(self, slot, job):
-        pass
+        if job.suspect:
+            self.suspects.append(job.id)
 
 
 @pytest.fixture
@@ -95,3 +99,24 @@ def test_workers_that_were_written_off_are_made_good_when_their_runs_return(make
     backlog.add([claimed_job()])
     until(lambda: len(ended) == 3)
     assert ended[-1] is DONE
+
+
+def test_a_suspect_does_not_count_as_running_alone_beside_a_run_that_was_written_off(make_pool):
+    may_return, deaf = threading.Event(), count()
+
+    def work():
+        if next(deaf) == 0:
+            may_return.wait(PATIENCE)
+
+    presence = InReach()
+    pool, backlog, ended = make_pool(work, presence)
+    backlog.add([claimed_job(timeout=0.01)])
+    until(lambda: pool.zombies == 1)
+    beside, alone = claimed_job(suspect=True), claimed_job(suspect=True)
+    backlog.add([beside])
+    until(lambda: len(ended) == 2)
+    may_return.set()
+    until(lambda: pool.zombies == 0)
+    backlog.add([alone])
+    until(lambda: len(ended) == 3)
+    assert presence.suspects == [alone.id]

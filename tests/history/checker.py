@@ -6,6 +6,7 @@ that breaks it. `check` runs them all, in one pass each: O(n log n) in the numbe
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fastsched import Scheduler, State, StoreStats
-from history.record import History
+from history.record import Held, History
 
 MAX_CRASHES = 3
 """Crashes charged to a job until it is a dead letter."""
-_END = float("inf")
+CLOCK_LAG = 5.0
+"""Seconds by which a process may at most believe that it is earlier than it is."""
 _MAYBE_DONE = ("done", "unknown")
 _COMES_BACK = ("failed", "snoozed", "unknown")
 
@@ -163,15 +165,71 @@ def attempts(history: History, final: Final) -> _Found:
 
 
 def buried(history: History, final: Final) -> _Found:
-    """A dead letter has failed, or has crashed often enough; crashes are not invented."""
+    """A dead letter has failed, or has crashed often enough; it is charged only with crashes of
+    processes in which it ran alone."""
+    alone = _alone(history) if any(row.crashes for row in final.rows.values()) else Counter()
     for job_id, row in final.rows.items():
+        if row.crashes > alone[job_id]:
+            yield job_id, f"charged with {row.crashes} crashes, ran alone in {alone[job_id]}"
         runs = history.runs.get(job_id, [])
-        crashes = sum(run.ended is None and bool(history.cuts(run, _END)) for run in runs)
-        if row.crashes > crashes:
-            yield job_id, f"charged with {row.crashes} crashes, took part in {crashes}"
         failed = history.timed_out[job_id] or any(run.outcome == "failed" for run in runs)
         if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
             yield job_id, f"dead after {row.crashes} crashes and no failure"
+
+
+def _alone(history: History) -> Counter[str]:
+    """How often something was done to a process in which a job, by id, ran alone."""
+    runs_of = defaultdict(list)
+    for runs in history.runs.values():
+        for run in runs:
+            runs_of[run.pid].append(run)
+    alone: Counter[str] = Counter()
+    for pid, faults in history.faults.items():
+        began = {(run.id, run.claim_no) for run in runs_of[pid]}
+        for fault in faults:
+            under_way = [run.id for run in runs_of[pid] if run.under_way(fault.until)]
+            under_way += history.beginning(pid, fault.until, began)
+            if len(under_way) == 1:
+                alone[under_way[0]] += 1
+    return alone
+
+
+def late(history: History, final: Final) -> _Found:
+    """No run starts after the job's deadline, as far as its process knew the time."""
+    for job_id, runs in history.runs.items():
+        for run in runs:
+            frozen = any(f.at <= run.began <= f.until + 1.0 for f in history.frozen[run.pid])
+            if run.deadline is not None and run.began > run.deadline + CLOCK_LAG and not frozen:
+                yield job_id, f"{run} started {run.began - run.deadline:.3f} s after its deadline"
+
+
+def obstinate(history: History, final: Final) -> _Found:
+    """What was asked to stop for good is not claimed again."""
+    for job_id, claim_no in history.requested.items():
+        for run in history.runs.get(job_id, ()):
+            if run.claim_no > claim_no:
+                yield job_id, f"{run} started after claim {claim_no} was asked to stop for good"
+
+
+def order(history: History, final: Final) -> _Found:
+    """A worker takes the hottest of the jobs that wait in its process and were due when they came;
+    suspects, which wait until they can run alone, apart."""
+    for steps in history.backlogs.values():
+        waiting: dict[tuple[str, int], Held] = {}
+        gone: set[tuple[str, int]] = set()
+        for step in steps:
+            key = step.id, step.claim_no
+            if step.event == "held":
+                due = step.hotness[1] <= step.at
+                if due and not step.suspect and key not in gone:
+                    waiting[key] = step
+                continue
+            gone.add(key)
+            waiting.pop(key, None)
+            if step.event == "taken" and not step.suspect and waiting:
+                hottest = min(waiting.values(), key=lambda held: held.hotness)
+                if hottest.hotness < step.hotness:
+                    yield step.id, f"taken before {hottest.id}, which was hotter and waited, too"
 
 
 def effects(history: History, final: Final) -> _Found:
@@ -215,6 +273,6 @@ def stuck(history: History, final: Final) -> _Found:
 
 
 RULES: tuple[_Rule, ...] = (
-    lost, unexpected, nonsense, fence, stale, rerun, revived, early, attempts, buried, effects,
-    balance, stuck,
+    lost, unexpected, nonsense, fence, stale, rerun, revived, obstinate, early, late, order,
+    attempts, buried, effects, balance, stuck,
 )  # fmt: skip

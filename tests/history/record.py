@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Run:
     began: float
     ended: float | None = None
     outcome: str | None = None
+    deadline: float | None = None
+
+    def under_way(self, at: float) -> bool:
+        return self.began <= at and (self.ended is None or self.ended > at)
 
     def __str__(self) -> str:
         return f"claim {self.claim_no} of process {self.pid}"
@@ -43,6 +47,18 @@ class Fault:
     what: str
     at: float
     until: float
+
+
+class Held(NamedTuple):
+    """A claimed job in the backlog of a process: put in, taken to be run, or taken out."""
+
+    event: str
+    at: float
+    id: str
+    claim_no: int
+    hotness: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Lower priority, later due and inserted later is more."""
+    suspect: bool = False
 
 
 @dataclass(slots=True)
@@ -62,6 +78,12 @@ class History:
     timed_out: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """Claim numbers of runs that were given up because they took too long."""
     faults: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    frozen: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    """When a process stood still, by process, whether that had consequences or not."""
+    requested: dict[str, int] = field(default_factory=dict)
+    """Claim numbers under which jobs were asked to stop for good."""
+    backlogs: dict[int, list[Held]] = field(default_factory=lambda: defaultdict(list))
+    """What went into and out of the backlogs, by process."""
     oddities: list[tuple[str, str]] = field(default_factory=list)
     """Job and what makes no sense about its events."""
 
@@ -100,6 +122,14 @@ class History:
                 for run in self.runs.get(id, ()):
                     if run.claim_no == facts["claim_no"] and run.pid == pid:
                         run.outcome = "unknown"
+            case "frozen":
+                self.frozen[pid].append(Fault(pid, "frozen", at, facts["until"]))
+            case "cancel_requested":
+                self.requested.setdefault(id, facts["claim_no"])
+            case "requeued":
+                self.requested.pop(id, None)
+            case "held" | "taken" | "dropped":
+                self.backlogs[pid].append(Held(event, at, id, **facts))
             case "timed_out":
                 self.timed_out[id].add(facts["claim_no"])
             case "fault":
@@ -113,6 +143,20 @@ class History:
                 run.ended, run.outcome = at, outcome
                 return
         self.oddities.append((id, f"claim {claim_no} ended in process {pid} without a start"))
+
+    def beginning(self, pid: int, at: float, began: Set[tuple[str, int]]) -> list[str]:
+        """Jobs that a worker of the process had taken then, and whose runs never began: their
+        starts may have been written, which comes before they run."""
+        taken: dict[tuple[str, int], None] = {}
+        for step in self.backlogs.get(pid, ()):
+            key = step.id, step.claim_no
+            if step.at > at:
+                break
+            if step.event == "taken" and key not in began:
+                taken[key] = None
+            elif step.event == "dropped":
+                taken.pop(key, None)
+        return [job_id for job_id, _ in taken]
 
     def cuts(self, run: Run, before: float) -> list[Fault]:
         """The faults of the run's process that overlap the run and began `before` then."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from random import Random
 from typing import Any
 
+from fastsched.backlog import Backlog
+from fastsched.clock import Clock
 from fastsched.codec import encode
 from fastsched.context import JobContext
 from fastsched.engine import Engine
@@ -20,9 +22,9 @@ from fastsched.errors import (
 from fastsched.events import Events
 from fastsched.executor import Run
 from fastsched.handler import Handler, make_handler
-from fastsched.job import NewJob, State
+from fastsched.job import ClaimedJob, NewJob, State
 from fastsched.node import Settings
-from fastsched.outcomes import Cancel, Dead, Outcome, Retry, Snooze
+from fastsched.outcomes import Cancel, Dead, Outcome, Release, Retry, Snooze
 from fastsched.report import Report
 from fastsched.retry import fixed
 from fastsched.stores.base import Cancelled
@@ -58,7 +60,8 @@ class Cluster:
         self.nodes: list[Place] = []
         self.clients: list[Place] = []
         self.offered: list[str] = []
-        self.effects_of: dict[str, Work] = {}
+        self.works: dict[str, Work] = {}
+        self.accepted: set[str] = set()
         self._job_nos = count(1)
         self._pids = count(100)
         self._node_nos = count(1)
@@ -91,6 +94,8 @@ class Cluster:
         world = self.world
         if not world.over and not process.dead:
             self.history.append({"event": event, "pid": process.pid, "at": world.now, **facts})
+            if event in ("held", "taken", "dropped"):
+                return  # too many to tell
             shown = " ".join(f"{name}={fact}" for name, fact in facts.items())
             self.tell(f"{event} {shown}", process)
 
@@ -117,7 +122,7 @@ class Cluster:
             who in (None, process.name) and start <= now and end >= last
             for who, start, end in self.faulty
         ):
-            self.wrong.append(f"{process} lost its place, though nothing was done to it")
+            self.wrong.append(f"deposed: {process} lost its place, though nothing was done to it")
         self.history.append(
             {"event": "fault", "pid": process.pid, "at": last, "what": "lease over", "until": now}
         )
@@ -133,6 +138,55 @@ class Cluster:
     def live(self) -> list[str]:
         """Jobs that have not ended."""
         return [row.id for row in self.db.rows.values() if not row.state.ended]
+
+
+class WatchedBacklog(Backlog):
+    """A backlog that takes note of what goes in and out: late of what goes in, early of the rest,
+    so that what counts as waiting does wait."""
+
+    def __init__(self, clock: Clock, cluster: Cluster) -> None:
+        super().__init__(clock)
+        self._cluster = cluster
+        self._process = cluster.world.current.process
+
+    def _note(self, event: str, job: ClaimedJob) -> None:
+        self._cluster.note(
+            event,
+            self._process,
+            id=job.id,
+            claim_no=job.claim_no,
+            hotness=(-job.priority, job.due_at, job.seq),
+            suspect=job.suspect,
+        )
+
+    def add(self, jobs: Iterable[ClaimedJob]) -> None:
+        jobs = list(jobs)
+        super().add(jobs)
+        for job in jobs:
+            self._note("held", job)
+
+    def _pop(self) -> ClaimedJob | None:
+        job = super()._pop()
+        if job is not None:
+            self._note("taken", job)
+        return job
+
+    def remove(self, job_id: str) -> ClaimedJob | None:
+        job = super().remove(job_id)
+        if job is not None:
+            self._note("dropped", job)
+        return job
+
+    def take_colder(self, priority: int) -> list[ClaimedJob]:
+        return self._dropped(super().take_colder(priority))
+
+    def _empty(self) -> list[ClaimedJob]:
+        return self._dropped(super()._empty())
+
+    def _dropped(self, jobs: list[ClaimedJob]) -> list[ClaimedJob]:
+        for job in jobs:
+            self._note("dropped", job)
+        return jobs
 
 
 class Place:
@@ -164,9 +218,7 @@ class Place:
             cluster.db,
             cluster.network,
             process,
-            on_completed=lambda job_id, claim_no: cluster.note(
-                "completed", process, id=job_id, claim_no=claim_no
-            ),
+            note=cluster.note,
             on_rescued=cluster.rescued_from,
         )
         self.engine = Engine(
@@ -209,6 +261,10 @@ class Place:
                 self._cluster.note(
                     "timed_out", self.process, id=run.job.id, claim_no=run.job.claim_no
                 )
+            if isinstance(outcome, Release):
+                self._cluster.note(
+                    "dropped", self.process, id=run.job.id, claim_no=run.job.claim_no
+                )
             end(run, outcome)
 
         self.engine.writer.end = noted  # type: ignore[method-assign]
@@ -248,7 +304,7 @@ class Place:
             and thread is not self._world.current
         ]
         if left:
-            cluster.wrong.append(f"{process} has stopped, but these threads go on: {left}")
+            cluster.wrong.append(f"threads: {process} has stopped, but these go on: {left}")
         if back is not None:
             self._world.at(self._world.now + back, lambda: self.boot(starts=True))
         self._world.kill(process)
@@ -281,6 +337,7 @@ class Place:
     def offer(self, batch: Sequence[tuple[str, Work]]) -> None:
         cluster = self._cluster
         jobs = [_job(job_id, work) for job_id, work in batch]
+        cluster.works.update(batch)
         for job in jobs:
             cluster.offered.append(job.id)
             cluster.note("enqueue", self.process, id=job.id, not_before=self._world.now + job.delay)
@@ -320,6 +377,8 @@ class Place:
     def requeue(self) -> None:
         page: dict[str, Any] = {"kind": None, "queue": None, "after": None, "limit": 100}
         dead = self.engine.store.jobs(state=State.DEAD, **page)
+        for job in dead:
+            self._cluster.note("requeued", self.process, id=job.id)
         self.engine.make_ready("requeue", [job.id for job in dead])
 
     def _nth(self, nth: int) -> str | None:
@@ -333,7 +392,14 @@ class Place:
 
         def act(ctx: JobContext, what: str, *facts: Any) -> Any:
             me = {"id": ctx.id, "claim_no": ctx.claim.claim_no}
-            cluster.note("start", process, attempt=ctx.attempt, due=ctx.job.due_at, **me)
+            cluster.note(
+                "start",
+                process,
+                attempt=ctx.attempt,
+                due=ctx.job.due_at,
+                deadline=ctx.job.deadline,
+                **me,
+            )
             outcome = "stopped"
             try:
                 value = self._deeds[what](self, ctx, *facts)

@@ -11,7 +11,7 @@ from fastsched.clock import RemoteClock
 from fastsched.errors import CommitUnknown, StoreUnavailable
 from fastsched.job import State
 from fastsched.outcomes import Outcome
-from fastsched.stores.base import Flush, Flushed, Tended
+from fastsched.stores.base import Cancelled, Flush, Flushed, Tended
 from simulation.store import Database, MemoryStore, NodeRow, Row
 from simulation.threads import Process, Thread, World
 
@@ -63,13 +63,13 @@ class FaultyStore(MemoryStore):
         network: Network,
         process: Process,
         *,
-        on_completed: Callable[[str, int], None],
+        note: Callable[..., None],
         on_rescued: Callable[[NodeRow], None],
     ) -> None:
         super().__init__(database, RemoteClock())
         self._network = network
         self._process = process
-        self._on_completed = on_completed
+        self._note = note
         self._rescued_from = on_rescued
         self._doubt = False
 
@@ -106,7 +106,13 @@ class FaultyStore(MemoryStore):
     def _end_run(self, row: Row, outcome: Outcome) -> None:
         super()._end_run(row, outcome)
         if row.state is State.DONE:
-            self._on_completed(row.id, row.claim_no)
+            self._note("completed", self._process, id=row.id, claim_no=row.claim_no)
+
+    def _cancel(self, row: Row | None) -> Cancelled:
+        answer = super()._cancel(row)
+        if row is not None and answer is Cancelled.REQUESTED:
+            self._note("cancel_requested", self._process, id=row.id, claim_no=row.claim_no)
+        return answer
 
     def reconcile(self, node: str, held: frozenset[str]) -> int:
         given_back = super().reconcile(node, held)

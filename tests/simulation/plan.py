@@ -78,7 +78,9 @@ def plan_of(seed: int) -> Plan:
         fine=random.random() < 0.3,
         restless=random.choice((0.02, 0.1, 0.3)),
         walls=tuple(random.choice(skews) for _ in range(nodes + CLIENTS)),
-        events=tuple(sorted([*_requests(random, nodes), *_faults(random, nodes)])),
+        events=tuple(
+            sorted([*_requests(random, nodes), *_faults(random, nodes)], key=lambda e: e.at)
+        ),
     )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from history import Final, History, Row, check
+
 from fastsched import node as node_module
 from fastsched.job import State
+from fastsched.node import MAX_CRASHES
 from fastsched.stats import StoreStats
 from fastsched.stores.base import Counts
-from history import Final, History, Row, check
-from simulation.cluster import Cluster, Place
+from simulation.cluster import Cluster, Place, WatchedBacklog
 from simulation.plan import HEALED, Event, Plan, Work
 from simulation.threads import EPOCH, Killed, Stuck
 
@@ -35,6 +38,11 @@ class Outcome:
     seconds: float
     """Virtual ones."""
 
+    @property
+    def rules(self) -> set[str]:
+        """The names of what was violated."""
+        return {violation.partition(":")[0] for violation in self.violations}
+
     def shown(self) -> str:
         """The trace for people."""
         return "\n".join(f"{at - EPOCH:9.4f}  {who:32} {text}" for at, who, text in self.trace)
@@ -43,15 +51,21 @@ class Outcome:
 def run(plan: Plan) -> Outcome:
     """Run a plan to its end; what was wrong in it."""
     cluster = Cluster(plan)
-    with _ids(cluster), _log_of(cluster), cluster.world.stands_in():
+    with _nodes_of(cluster), _log_of(cluster), cluster.world.stands_in():
         try:
             wrong = _live(cluster)
         except Stuck as stuck:
             wrong = [f"stuck: {stuck}"]
+        except Killed:
+            raise RuntimeError("the world ended itself") from None
     world = cluster.world
     return Outcome(
         plan,
-        tuple(wrong + cluster.wrong + [f"{who} died of {error!r}" for who, error in world.broken]),
+        tuple(
+            wrong
+            + cluster.wrong
+            + [f"dead thread: {who}, of {error!r}" for who, error in world.broken]
+        ),
         tuple(cluster.trace),
         world.steps,
         world.now - EPOCH,
@@ -64,43 +78,50 @@ def _live(cluster: Cluster) -> list[str]:
     for event in cluster.plan.events:
         world.at(EPOCH + event.at, partial(_happen, cluster, event))
     world.run(lambda: False, EPOCH + HEALED)
-    places = cluster.nodes + cluster.clients
     cluster.network.cuts.clear()
     cluster.tell("everything is healed")
 
     def drained() -> bool:
-        return not cluster.live and not any(p.busy for p in places) and all(p.up for p in places)
+        return _quiet(cluster) and all(p.up for p in cluster.nodes + cluster.clients)
 
     if not world.run(drained, world.now + DRAINED):
-        return [f"not drained {DRAINED} s after healing: {_state(cluster)}"]
+        return [f"not drained: {DRAINED} s after healing {_state(cluster)}"]
     cluster.tell("everything is drained")
+    world.run(lambda: False, world.now + 2.5)  # every node has looked at the store since
     wrong = _probe(cluster)
     for place in cluster.nodes:
         place.stop(0.0, back=None)
     if not world.run(lambda: all(p.process.dead for p in cluster.nodes), world.now + STOPPED):
-        return [*wrong, f"not stopped after {STOPPED} s: {', '.join(world.waiting())}"]
+        return [*wrong, f"not stopped: after {STOPPED} s {', '.join(world.waiting())}"]
     return wrong + _violations(cluster)
 
 
 def _probe(cluster: Cluster) -> list[str]:
-    """In peace, a job starts soon after it is enqueued: at once by a hint, else at the next look."""
-    world, client = cluster.world, cluster.clients[0]
-    wrong = []
-    for lost, patience in ((False, 0.1), (True, 1.2)):
+    """In peace a job starts soon after it is enqueued: at once by a hint, else at the next look."""
+    world, wrong = cluster.world, []
+    for lost, patience, bursts in ((False, 0.1, 5), (True, 1.2, 1)):
         for place in cluster.nodes:
             cluster.network.losing[place.process.name] += lost
-        job_id = cluster.new_job_id()
-        began = world.now
-        client.ask(partial(client.offer, [(job_id, Work(("take", 0.0)))]))
-
-        def started(job_id: str = job_id) -> bool:
-            return any(e["event"] == "start" and e["id"] == job_id for e in cluster.history[-20:])
-
-        if not world.run(started, began + patience):
-            how = "without hints" if lost else "with hints"
-            wrong.append(f"{job_id} has not started within {patience} s, in peace, {how}")
-        world.run(lambda: not cluster.live and not client.busy, world.now + 60.0)
+        for _ in range(bursts):
+            ids = [cluster.new_job_id() for _ in range(3)]
+            for job_id in ids:
+                client = world.random.choice(cluster.clients)
+                client.ask(partial(client.offer, [(job_id, Work(("take", 0.0)))]))
+                world.run(lambda: False, world.now + world.random.random() * 0.004)
+            if not world.run(partial(_started, cluster, ids), world.now + patience):
+                how = "without hints" if lost else "with hints"
+                wrong.append(f"slow: {ids} have not all started within {patience} s {how}")
+            world.run(partial(_quiet, cluster), world.now + 60.0)
     return wrong
+
+
+def _quiet(cluster: Cluster) -> bool:
+    return not cluster.live and not any(place.busy for place in cluster.clients)
+
+
+def _started(cluster: Cluster, ids: list[str]) -> bool:
+    recent = {e["id"] for e in cluster.history[-100:] if e["event"] == "start"}
+    return recent.issuperset(ids)
 
 
 # What happens ------------------------------------------------------------------------------------
@@ -127,6 +148,7 @@ def _happen(cluster: Cluster, event: Event) -> None:
         case "stop", Place(), _:
             place.stop(facts["grace"], facts["back"])
         case "pause", _, _ if process is not None and not process.paused:
+            cluster.note("frozen", process, until=until)
             world.pause(process)
             world.at(until, partial(world.resume, process))
         case "outage", _, _:
@@ -192,16 +214,37 @@ def _violations(cluster: Cluster) -> list[str]:
         rows={row.id: Row(row.state, row.crashes) for row in db.rows.values()},
     )
     history = History.of(cluster.history)
-    return [f"{v.rule}: {v.id} {v.how}" for v in check(history, final)]
+    cluster.accepted = history.accepted
+    found = [f"{v.rule}: {v.id} {v.how}" for v in check(history, final)]
+    return found + list(_more_violations(cluster, final))
+
+
+def _more_violations(cluster: Cluster, final: Final) -> Iterator[str]:
+    """What only the simulation knows: who is poison, whose effects are transactional."""
+    effects = Counter(job_id for job_id, _ in cluster.db.effects)
+    for job_id, work in cluster.works.items():
+        row = final.rows.get(job_id)
+        dead = row is not None and row.state is State.DEAD
+        if work.does[0] == "poison" and dead and row.crashes != MAX_CRASHES:
+            yield f"poison: {job_id} is dead after {row.crashes} crashes"
+        if work.does[0] == "effect":
+            wanted = job_id in cluster.accepted and final.done(job_id)
+            if effects[job_id] > 1 or (wanted and not effects[job_id]):
+                yield f"transaction: {job_id} has {effects[job_id]} effects"
+            if effects[job_id] and not final.done(job_id):
+                yield f"transaction: {job_id} is {row and row.state}, and has its effect"
+    for node, row in cluster.db.nodes.items():
+        if row.alive:
+            yield f"left: node {node} has not"
 
 
 # Round about -------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _ids(cluster: Cluster) -> Iterator[None]:
-    """Node ids that are the same in every run of a plan."""
-    before = node_module.new_id
+def _nodes_of(cluster: Cluster) -> Iterator[None]:
+    """Nodes whose ids are the same in every run of a plan, and whose backlogs are watched."""
+    before = node_module.new_id, node_module.Backlog
     processes: dict[str, Any] = {}
     cluster._of_node = processes
 
@@ -210,11 +253,13 @@ def _ids(cluster: Cluster) -> Iterator[None]:
         processes[node] = cluster.world.current.process
         return node
 
-    node_module.new_id = new_id
+    module: Any = node_module
+    module.new_id = new_id
+    module.Backlog = lambda clock: WatchedBacklog(clock, cluster)
     try:
         yield
     finally:
-        node_module.new_id = before
+        module.new_id, module.Backlog = before
 
 
 class _ToTrace(logging.Handler):
@@ -225,7 +270,7 @@ class _ToTrace(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._cluster.tell(record.getMessage())
         if record.exc_info and not isinstance(record.exc_info[1], Killed):
-            self._cluster.wrong.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+            self._cluster.wrong.append(f"fault: {record.getMessage()}: {record.exc_info[1]!r}")
 
 
 @contextmanager

@@ -161,7 +161,7 @@ class Database:
         running = [held[job_id] for job_id in node.running.values() if job_id in held]
         if not self.knows_what_ran:
             running = [row for row in running if row.suspect]
-        charged = running if len(running) == 1 else []
+        charged = running if len(node.running) == 1 else []
         for row in charged:
             row.crashes += 1
         for row in running if self.knows_what_ran or charged else held.values():

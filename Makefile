@@ -1,17 +1,20 @@
-# make venv | demo | demo-cluster | test | lint | bench: from a clean clone, with Python 3.11+ and pip.
+# make venv, demo, demo-cluster, test, simulate, lint, bench: with Python 3.11+ and pip.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SEEDS  ?= 5000
+FROM   ?= 500
 BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-cluster test lint bench clean
+.PHONY: help venv demo demo-cluster test simulate lint bench clean
 
 help:
 	@echo "make demo          run fastsched on the files of Python's standard library, and kill a worker"
 	@echo "make demo-cluster  the same on PostgreSQL and Redis, where everything fails once"
 	@echo "make test          lint, types and tests"
+	@echo "make simulate      thousands of clusters under faults, on a virtual clock (SEEDS=, FROM=)"
 	@echo "make bench         benchmarks and the ratios to other libraries"
 	@echo "make lint          lint and types only"
 	@echo "make venv          only the virtual environment for these, in $(VENV)"
@@ -27,6 +30,9 @@ demo-cluster: $(VENV)/servers
 
 test: lint
 	$(BIN)/pytest -q -n 2
+
+simulate: $(VENV)/dev
+	cd tests && ../$(BIN)/python -m simulation --seeds $(SEEDS) --from $(FROM)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

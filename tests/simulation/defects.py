@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 from unittest import mock
 
 from fastsched.backlog import Backlog
@@ -16,14 +16,24 @@ from fastsched.stores.base import ClaimRequest, Flushed
 from fastsched.writer import Writer
 from simulation.store import Database, MemoryPresence, MemoryStore, NodeRow, Row
 
-Defect = Callable[[], Any]
-DEFECTS: dict[str, tuple[Defect, set[str]]] = {}
-"""By what is wrong: how it is put in, and the rules of which one must find it."""
+
+class Defect(NamedTuple):
+    """A defect: how it is put in, the rules of which one must find it, a seed that does today."""
+
+    put_in: Callable[[], Any]
+    rules: set[str]
+    found_by: int
 
 
-def defect(what: str, *rules: str) -> Callable[[Defect], Defect]:
-    def add(put_in: Defect) -> Defect:
-        DEFECTS[what] = (put_in, set(rules))
+DEFECTS: dict[str, Defect] = {}
+"""By what is wrong."""
+
+_PutIn = Callable[[], Any]
+
+
+def defect(what: str, *rules: str, found_by: int = 0) -> Callable[[_PutIn], _PutIn]:
+    def add(put_in: _PutIn) -> _PutIn:
+        DEFECTS[what] = Defect(put_in, set(rules), found_by)
         return put_in
 
     return add
@@ -33,17 +43,19 @@ def _instead(owner: Any, name: str, function: Any) -> Any:
     return mock.patch.object(owner, name, function)
 
 
-@defect("a run ends its job without holding the claim", "stale", "rerun", "fence", "lost")
+@defect(
+    "a run ends its job without holding the claim", "stale", "rerun", "fence", "lost", found_by=168
+)
 def no_fence() -> Any:
     return _instead(Row, "held_by", lambda row, claim: row.node is not None)
 
 
-@defect("after an unknown commit nobody reconciles", "not drained")
+@defect("after an unknown commit nobody reconciles", "not drained", found_by=42)
 def no_reconciling() -> Any:
     return _instead(Node, "_reconcile", lambda node: None)
 
 
-@defect("what came in during a claim counts as drained", "slow")
+@defect("what came in during a claim counts as drained", "slow", found_by=8)
 def drained_too_early() -> Any:
     adopt = Node._adopt
 
@@ -55,7 +67,11 @@ def drained_too_early() -> Any:
     return _instead(Node, "_adopt", early)
 
 
-@defect("a node that stops forgets its backlog, and the store that it has left", "not drained")
+@defect(
+    "a node that stops forgets its backlog, and the store that it has left",
+    "not drained",
+    found_by=92,
+)
 @contextmanager
 def forgotten_backlog() -> Iterator[None]:
     close = Backlog.close
@@ -83,7 +99,7 @@ def rescue_without_running() -> Any:
     return _instead(Database, "give_back", some)
 
 
-@defect("ended runs that could not be written are dropped", "not drained")
+@defect("ended runs that could not be written are dropped", "not drained", found_by=40)
 def dropped_ends() -> Any:
     put_back = Writer._put_back
     return _instead(
@@ -91,7 +107,7 @@ def dropped_ends() -> Any:
     )
 
 
-@defect("a refused enqueue is told as accepted", "lost")
+@defect("a refused enqueue is told as accepted", "lost", found_by=6)
 def false_answer() -> Any:
     def accept(writer: Writer, inserts: Any, error: Exception) -> None:
         for _, ticket in inserts:
@@ -100,7 +116,7 @@ def false_answer() -> Any:
     return _instead(Writer, "_refuse", accept)
 
 
-@defect("a node whose lease is over starts jobs", "fence", "rerun")
+@defect("a node whose lease is over starts jobs", "fence", "rerun", found_by=168)
 def no_look_at_the_lease() -> Any:
     return _instead(MemoryPresence, "holds", lambda presence: True)
 
@@ -117,7 +133,7 @@ def charged_bystanders() -> Any:
     return _instead(Database, "blame", blame)
 
 
-@defect("nobody is charged with a crash", "not drained")
+@defect("nobody is charged with a crash", "not drained", found_by=3)
 def no_charge() -> Any:
     return _instead(Database, "blame", lambda db, node: [])
 
@@ -132,7 +148,7 @@ def wrong_order() -> Any:
     )
 
 
-@defect("workers that were written off are not made good", "not drained", "slow")
+@defect("workers that were written off are not made good", "not drained", "slow", found_by=295)
 def lost_workers() -> Any:
     def bury(pool: Pool, slot: int) -> None:
         with pool._lock:
@@ -142,7 +158,7 @@ def lost_workers() -> Any:
     return _instead(Pool, "_bury_zombie", bury)
 
 
-@defect("a process that only enqueues tells due times by its own clock", "slow")
+@defect("a process that only enqueues tells due times by its own clock", "slow", found_by=2)
 def own_clock() -> Any:
     return _instead(MemoryStore, "open", lambda store: setattr(store, "_open", True))
 
@@ -150,7 +166,5 @@ def own_clock() -> Any:
 @contextmanager
 def put_in(what: str) -> Iterator[set[str]]:
     """Run with a defect; the rules that may find it."""
-    defective, rules = DEFECTS[what]
-    with ExitStack() as stack:
-        stack.enter_context(defective())
-        yield rules
+    with DEFECTS[what].put_in():
+        yield DEFECTS[what].rules

@@ -33,7 +33,7 @@ class Journal:
     requeued        id                         somebody asked that a dead letter run again
     held            id, claim_no, hotness, suspect  it waits in this process's backlog
     taken           the same                   a worker takes it from there
-    dropped         id, claim_no               it goes from there without having run
+    dropped         id, claim_no               it is not held any more
     frozen          until                      the process stood still until then
     fault           pid, what, until           something was done to `pid` from `at` to `until`
     """

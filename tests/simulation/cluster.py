@@ -24,7 +24,7 @@ from fastsched.executor import Run
 from fastsched.handler import Handler, make_handler
 from fastsched.job import ClaimedJob, NewJob, State
 from fastsched.node import Settings
-from fastsched.outcomes import Cancel, Dead, Outcome, Release, Retry, Snooze
+from fastsched.outcomes import Cancel, Dead, Outcome, Retry, Snooze
 from fastsched.report import Report
 from fastsched.retry import fixed
 from fastsched.stores.base import Cancelled
@@ -252,7 +252,7 @@ class Place:
                 self._world.sleep(1.0)
 
     def _watch_ends(self) -> None:
-        """Take note of runs that were given up."""
+        """Take note of runs that have ended, and of those that were given up."""
         end = self.engine.writer.end
 
         def noted(run: Run, outcome: Outcome) -> None:
@@ -261,10 +261,7 @@ class Place:
                 self._cluster.note(
                     "timed_out", self.process, id=run.job.id, claim_no=run.job.claim_no
                 )
-            if isinstance(outcome, Release):
-                self._cluster.note(
-                    "dropped", self.process, id=run.job.id, claim_no=run.job.claim_no
-                )
+            self._cluster.note("dropped", self.process, id=run.job.id, claim_no=run.job.claim_no)
             end(run, outcome)
 
         self.engine.writer.end = noted  # type: ignore[method-assign]

@@ -228,11 +228,10 @@ class MemoryStore:
     def flush(self, flush: Flush) -> Flushed:
         with self._call(writes=True) as db:
             known, rows = self._new_rows(flush.jobs)
-            for row in rows:
-                db.rows[row.id] = row
-            for job in flush.jobs:
-                if job.given_id:
-                    db.given.setdefault(job.id, db.now())
+            db.rows |= {row.id: row for row in rows}
+            new = {row.id for row in rows}
+            given = [job.id for job in flush.jobs if job.given_id and job.id in new]
+            db.given |= dict.fromkeys(given, db.now())
             db.count("accepted", len(rows))
             stale, states = self._end(flush.ends)
             answer: dict[str, Any] = {"claimed": []}

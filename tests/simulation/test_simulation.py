@@ -86,4 +86,3 @@ def test_a_failure_is_shrunk_to_what_it_takes():
     assert "of 10 events these 2 are enough" in told
     assert "--seed 0" in told
     assert "enqueue_ok" in told
-

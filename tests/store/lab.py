@@ -99,19 +99,23 @@ class Lab:
 
     # Nodes ---------------------------------------------------------------------------------------
 
-    def node(self, store: Store | None = None, workers: int = 4) -> str:
+    def node(self, store: Store | None = None, workers: int = 4, id: str | None = None) -> str:
         """Register a node; its id."""
         store = store or self.store
         info = NodeInfo(
-            id=new_id(), host="here", pid=1, workers=workers, started_at=store.clock.now()
+            id=id or new_id(),
+            host="here",
+            pid=1,
+            workers=workers,
+            started_at=store.clock.now(),
         )
         self.presences[info.id] = store.register(info, 2 * workers)
         self._of_node[info.id] = store
         return info.id
 
-    def mortal_node(self) -> str:
+    def mortal_node(self, id: str | None = None) -> str:
         """A node of a process of its own, which can be killed."""
-        return self.node(self.connect())
+        return self.node(self.connect(), id=id)
 
     def kill(self, node: str) -> None:
         """The node's process dies."""

@@ -220,8 +220,7 @@ def order(history: History, final: Final) -> _Found:
         for step in steps:
             key = step.id, step.claim_no
             if step.event == "held":
-                due = step.hotness[1] <= step.at
-                if due and not step.suspect and key not in gone:
+                if step.due and not step.suspect and key not in gone:
                     waiting[key] = step
                 continue
             gone.add(key)

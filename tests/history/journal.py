@@ -29,10 +29,10 @@ class Journal:
                                                committed: until it ends, its outcome is `unknown`
     hurried         id                         somebody asked that it run before it is due
     completed       id, claim_no               the node was told that its completion is committed
-    cancel_requested id, claim_no              it was asked to stop for good while claimed so
+    requested       id, claim_no               it was asked to stop for good while claimed so
     requeued        id                         somebody asked that a dead letter run again
-    held            id, claim_no, hotness, suspect  it waits in this process's backlog
-    taken           the same                   a worker takes it from there
+    held            of `record.Held`           it waits in this process's backlog
+    taken           of `record.Held`           a worker takes it from there
     dropped         id, claim_no               it is not held any more
     frozen          until                      the process stood still until then
     fault           pid, what, until           something was done to `pid` from `at` to `until`

@@ -58,6 +58,8 @@ class Held(NamedTuple):
     claim_no: int
     hotness: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Lower priority, later due and inserted later is more."""
+    due: bool = True
+    """Whether it was due, by the clock of its process, when it came."""
     suspect: bool = False
 
 
@@ -124,7 +126,7 @@ class History:
                         run.outcome = "unknown"
             case "frozen":
                 self.frozen[pid].append(Fault(pid, "frozen", at, facts["until"]))
-            case "cancel_requested":
+            case "requested":
                 self.requested.setdefault(id, facts["claim_no"])
             case "requeued":
                 self.requested.pop(id, None)

@@ -49,8 +49,8 @@ class Tale:
     ) -> None:
         self.note("start", pid, id=id, claim_no=claim_no, attempt=attempt, due=due, **facts)
 
-    def wait(self, id: str, hotness: tuple[float, float, float], *, suspect: bool = False) -> None:
-        self.note("held", A, id=id, claim_no=1, hotness=hotness, suspect=suspect)
+    def wait(self, id: str, hotness: tuple[float, float, float], **facts: bool) -> None:
+        self.note("held", A, id=id, claim_no=1, hotness=hotness, **facts)
 
     def take(
         self, id: str, hotness: tuple[float, float, float], *, pid: int = A, claim_no: int = 1
@@ -257,7 +257,7 @@ def a_job_was_hurried(tale: Tale) -> None:
 def a_dead_letter_that_was_to_stop_was_requeued(tale: Tale) -> None:
     tale.accept()
     tale.start(A, 1)
-    tale.note("cancel_requested", 1, id="j", claim_no=1)
+    tale.note("requested", 1, id="j", claim_no=1)
     tale.end(A, 1, "failed")
     tale.note("requeued", 1, id="j")
     tale.start(A, 2)
@@ -280,7 +280,7 @@ def a_process_froze_between_the_look_at_the_deadline_and_the_start(tale: Tale) -
 def workers_took_the_hottest_of_what_waited(tale: Tale) -> None:
     tale.wait("cold", (0.0, 0.0, 1.0))
     tale.wait("hot", (-5.0, 0.0, 2.0))
-    tale.wait("hotter, but not due", (-9.0, 1e9, 3.0))
+    tale.wait("hotter, but not due", (-9.0, 1e9, 3.0), due=False)
     tale.wait("hotter, but suspect", (-9.0, 0.0, 4.0), suspect=True)
     tale.wait("hotter, but taken out", (-9.0, 0.0, 5.0))
     tale.note("dropped", A, id="hotter, but taken out", claim_no=1)
@@ -492,7 +492,7 @@ def a_bystander_was_charged_with_a_crash_of_its_process(tale: Tale) -> None:
 def a_job_that_was_to_stop_for_good_was_claimed_again(tale: Tale) -> None:
     tale.accept()
     tale.start(A, 1)
-    tale.note("cancel_requested", 1, id="j", claim_no=1)
+    tale.note("requested", 1, id="j", claim_no=1)
     tale.end(A, 1, "failed")
     tale.start(A, 2, attempt=2)
     tale.end(A, 2)

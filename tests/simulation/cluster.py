@@ -149,21 +149,23 @@ class WatchedBacklog(Backlog):
         self._cluster = cluster
         self._process = cluster.world.current.process
 
-    def _note(self, event: str, job: ClaimedJob) -> None:
+    def _note(self, event: str, job: ClaimedJob, *, due: bool = True) -> None:
         self._cluster.note(
             event,
             self._process,
             id=job.id,
             claim_no=job.claim_no,
             hotness=(-job.priority, job.due_at, job.seq),
+            due=due,
             suspect=job.suspect,
         )
 
     def add(self, jobs: Iterable[ClaimedJob]) -> None:
+        now = self._clock.now()
         jobs = list(jobs)
         super().add(jobs)
         for job in jobs:
-            self._note("held", job)
+            self._note("held", job, due=job.due_at <= now)
 
     def _pop(self) -> ClaimedJob | None:
         job = super()._pop()

@@ -111,7 +111,7 @@ class FaultyStore(MemoryStore):
     def _cancel(self, row: Row | None) -> Cancelled:
         answer = super()._cancel(row)
         if row is not None and answer is Cancelled.REQUESTED:
-            self._note("cancel_requested", self._process, id=row.id, claim_no=row.claim_no)
+            self._note("requested", self._process, id=row.id, claim_no=row.claim_no)
         return answer
 
     def reconcile(self, node: str, held: frozenset[str]) -> int:

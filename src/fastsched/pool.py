@@ -144,6 +144,11 @@ class Pool:
         """Threads whose run was written off and has not returned."""
         return self._zombies
 
+    @property
+    def able(self) -> bool:
+        """Whether any worker is left to run jobs."""
+        return bool(self._threads)
+
     def start(self) -> None:
         """Start the threads."""
         self._watchdog.start()
@@ -248,6 +253,9 @@ class Pool:
             run.job.kind,
         )
         self._backlog.finished()
+        if not self.able:  # other nodes may run what waits here
+            for job in self._backlog.clear():
+                self._finish(Run(job, self._node, self._clock), RELEASE)
 
     def _written_off(self, run: Run, why: type[JobInterrupt]) -> Outcome:
         if why is JobStopped:

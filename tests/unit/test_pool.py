@@ -101,6 +101,17 @@ def test_workers_that_were_written_off_are_made_good_when_their_runs_return(make
     assert ended[-1] is DONE
 
 
+def test_jobs_do_not_wait_for_workers_that_are_all_written_off(make_pool):
+    may_return = threading.Event()
+    pool, backlog, ended = make_pool(lambda: may_return.wait(PATIENCE), InReach())
+    backlog.add([claimed_job(timeout=0.01), claimed_job(timeout=0.01), claimed_job()])
+    until(lambda: len(ended) == 3)
+    assert ended[-1] is RELEASE
+    assert not pool.able
+    may_return.set()
+    until(lambda: pool.able)
+
+
 def test_a_suspect_does_not_count_as_running_alone_beside_a_run_that_was_written_off(make_pool):
     may_return, deaf = threading.Event(), count()
 

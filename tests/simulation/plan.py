@@ -127,7 +127,11 @@ _DEEDS: tuple[Callable[[Random], tuple[Any, ...]], ...] = (
     lambda random: ("snooze", random.randint(1, 2), random.choice((0.0, 0.5, 3.0))),
     lambda random: ("retry", random.randint(1, 4), random.choice((0.0, 0.5, 3.0))),
     lambda random: ("give up",),
-    lambda random: ("overrun", random.choice(("asks", "feels", "deaf")), random.uniform(0.3, 4)),
+    lambda random: (
+        "overrun",
+        random.choice(("asks", "feels", "deaf")),
+        random.choice((0.6, 1.1, 4.0, 40.0)) * random.uniform(0.7, 1.3),
+    ),
     lambda random: ("poison",) if random.random() < 0.5 else ("take", 0.1),
     lambda random: ("enqueue", random.randint(1, 3)),
 )

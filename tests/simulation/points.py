@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
-from fastsched import backlog, engine, node, pool, waiters, writer
+from fastsched import backlog, context, engine, executor, interrupt, node, pool, waiters, writer
 
-MODULES = (backlog, engine, node, pool, waiters, writer)
+MODULES = (backlog, context, engine, executor, interrupt, node, pool, waiters, writer)
 _CALL = "_point_of_simulation"
 
 

@@ -44,7 +44,7 @@ def _instead(owner: Any, name: str, function: Any) -> Any:
 
 
 @defect(
-    "a run ends its job without holding the claim", "stale", "rerun", "fence", "lost", found_by=168
+    "a run ends its job without holding the claim", "stale", "rerun", "fence", "lost", found_by=51
 )
 def no_fence() -> Any:
     return _instead(Row, "held_by", lambda row, claim: row.node is not None)
@@ -55,7 +55,7 @@ def no_reconciling() -> Any:
     return _instead(Node, "_reconcile", lambda node: None)
 
 
-@defect("what came in during a claim counts as drained", "slow", found_by=8)
+@defect("what came in during a claim counts as drained", "slow", found_by=9)
 def drained_too_early() -> Any:
     adopt = Node._adopt
 
@@ -70,7 +70,7 @@ def drained_too_early() -> Any:
 @defect(
     "a node that stops forgets its backlog, and the store that it has left",
     "not drained",
-    found_by=92,
+    found_by=108,
 )
 @contextmanager
 def forgotten_backlog() -> Iterator[None]:
@@ -107,7 +107,7 @@ def dropped_ends() -> Any:
     )
 
 
-@defect("a refused enqueue is told as accepted", "lost", found_by=6)
+@defect("a refused enqueue is told as accepted", "lost", found_by=4)
 def false_answer() -> Any:
     def accept(writer: Writer, inserts: Any, error: Exception) -> None:
         for _, ticket in inserts:
@@ -116,7 +116,7 @@ def false_answer() -> Any:
     return _instead(Writer, "_refuse", accept)
 
 
-@defect("a node whose lease is over starts jobs", "fence", "rerun", found_by=168)
+@defect("a node whose lease is over starts jobs", "fence", "rerun", found_by=51)
 def no_look_at_the_lease() -> Any:
     return _instead(MemoryPresence, "holds", lambda presence: True)
 

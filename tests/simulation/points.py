@@ -7,7 +7,6 @@ with a call before each. (A trace function could not do this: greenlets must not
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +41,6 @@ def _with_points(body: list[ast.stmt]) -> list[ast.stmt]:
     return dense
 
 
-@functools.cache
 def _codes() -> dict[FunctionType, tuple[CodeType, CodeType]]:
     """The functions of the modules, with their code and their code with points."""
     codes = {}
@@ -79,14 +77,17 @@ def _functions(module: ModuleType) -> Iterator[FunctionType]:
                     yield inspect.unwrap(member)
 
 
+_CODES = _codes()  # now, before any test has put something in the place of a function
+
+
 def enter_points(point: Callable[[], None]) -> None:
     """From now on the modules call `point` before every statement."""
     for module in MODULES:
         vars(module)[_CALL] = point
-    for function, (_, dense) in _codes().items():
+    for function, (_, dense) in _CODES.items():
         function.__code__ = dense
 
 
 def leave_points() -> None:
-    for function, (plain, _) in _codes().items():
+    for function, (plain, _) in _CODES.items():
         function.__code__ = plain

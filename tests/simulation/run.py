@@ -87,6 +87,7 @@ def _live(cluster: Cluster) -> list[str]:
     if not world.run(drained, world.now + DRAINED):
         return [f"not drained: {DRAINED} s after healing {_state(cluster)}"]
     cluster.tell("everything is drained")
+    world.run(partial(_fit, cluster), world.now + 60.0)
     world.run(lambda: False, world.now + 2.5)  # every node has looked at the store since
     wrong = _probe(cluster)
     for place in cluster.nodes:
@@ -113,6 +114,12 @@ def _probe(cluster: Cluster) -> list[str]:
                 wrong.append(f"slow: {ids} have not all started within {patience} s {how}")
             world.run(partial(_quiet, cluster), world.now + 60.0)
     return wrong
+
+
+def _fit(cluster: Cluster) -> bool:
+    """Whether no node lacks a worker any more because of runs that are deaf."""
+    nodes = [place.engine.node for place in cluster.nodes]
+    return all(node is not None and not node.zombies for node in nodes)
 
 
 def _quiet(cluster: Cluster) -> bool:

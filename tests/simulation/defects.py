@@ -148,7 +148,7 @@ def wrong_order() -> Any:
     )
 
 
-@defect("workers that were written off are not made good", "not drained", "slow", found_by=295)
+@defect("workers that were written off are not made good", "unable", found_by=185)
 def lost_workers() -> Any:
     def bury(pool: Pool, slot: int) -> None:
         with pool._lock:

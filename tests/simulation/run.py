@@ -100,6 +100,9 @@ def _live(cluster: Cluster) -> list[str]:
 def _probe(cluster: Cluster) -> list[str]:
     """In peace a job starts soon after it is enqueued: at once by a hint, else at the next look."""
     world, wrong = cluster.world, []
+    for place in cluster.nodes:
+        if place.engine.node is None or not place.engine.node._pool.able:
+            wrong.append(f"unable: {place.process} has no worker left, in peace")
     for lost, patience, bursts in ((False, 0.1, 5), (True, 1.2, 1)):
         for place in cluster.nodes:
             cluster.network.losing[place.process.name] += lost

@@ -55,7 +55,7 @@ def no_reconciling() -> Any:
     return _instead(Node, "_reconcile", lambda node: None)
 
 
-@defect("what came in during a claim counts as drained", "slow", found_by=9)
+@defect("what came in during a claim counts as drained", "slow", found_by=30)
 def drained_too_early() -> Any:
     adopt = Node._adopt
 

@@ -1,4 +1,4 @@
-"""Clients, nodes and what their handlers do: the real engine in simulated processes."""
+"""Clients and nodes: the real engine in simulated processes."""
 
 from __future__ import annotations
 
@@ -10,35 +10,26 @@ from typing import Any
 from fastsched.backlog import Backlog
 from fastsched.clock import Clock
 from fastsched.codec import encode
-from fastsched.context import JobContext
 from fastsched.engine import Engine
 from fastsched.errors import (
     EnqueueUnknown,
-    JobInterrupt,
-    JobTimeout,
     SchedulerStopped,
     StoreError,
 )
 from fastsched.events import Events
 from fastsched.executor import Run
-from fastsched.handler import Handler, make_handler
 from fastsched.job import ClaimedJob, NewJob, State
 from fastsched.node import Settings
-from fastsched.outcomes import Cancel, Dead, Outcome, Retry, Snooze
+from fastsched.outcomes import Dead, Outcome, Retry
 from fastsched.report import Report
-from fastsched.retry import fixed
 from fastsched.stores.base import Cancelled
+from simulation.database import Database, NodeRow
 from simulation.faults import FaultyStore, Network, SimulatedBus
+from simulation.handlers import KIND, make_act
 from simulation.plan import CLIENTS, Plan, Work
-from simulation.store import Database, NodeRow
-from simulation.threads import EPOCH, Process, World
+from simulation.threads import Process, World
 
-KIND = "act"
 DAY = 86_400.0
-
-
-class Broken(Exception):
-    """What a handler raises that is to fail."""
 
 
 class Cluster:
@@ -57,11 +48,12 @@ class Cluster:
         """Process (None: all) that something was done to, from when until when."""
         self.wrong: list[str] = []
         """What is wrong by itself, whatever the history says."""
+        self.processes: dict[str, Process] = {}
+        """By the ids of the nodes that ever ran in them."""
         self.nodes: list[Place] = []
         self.clients: list[Place] = []
         self.offered: list[str] = []
         self.works: dict[str, Work] = {}
-        self.accepted: set[str] = set()
         self._job_nos = count(1)
         self._pids = count(100)
         self._node_nos = count(1)
@@ -78,7 +70,10 @@ class Cluster:
             place.boot(starts=False)
 
     def new_node_id(self) -> str:
-        return f"n{next(self._node_nos)}"
+        """The id of a node of the process that runs now."""
+        node = f"n{next(self._node_nos)}"
+        self.processes[node] = self.world.current.process
+        return node
 
     def new_job_id(self) -> str:
         return f"j{next(self._job_nos)}"
@@ -129,12 +124,6 @@ class Cluster:
         self.tell("its lease is over", process)
 
     @property
-    def processes(self) -> dict[str, Process]:
-        return self._of_node
-
-    _of_node: dict[str, Process]
-
-    @property
     def live(self) -> list[str]:
         """Jobs that have not ended."""
         return [row.id for row in self.db.rows.values() if not row.state.ended]
@@ -146,11 +135,11 @@ class WatchedBacklog(Backlog):
 
     def __init__(self, clock: Clock, cluster: Cluster) -> None:
         super().__init__(clock)
-        self._cluster = cluster
+        self.cluster = cluster
         self._process = cluster.world.current.process
 
     def _note(self, event: str, job: ClaimedJob, *, due: bool = True) -> None:
-        self._cluster.note(
+        self.cluster.note(
             event,
             self._process,
             id=job.id,
@@ -198,8 +187,8 @@ class Place:
     engine: Engine
 
     def __init__(self, cluster: Cluster, name: str, wall: float) -> None:
-        self._cluster = cluster
-        self._world = cluster.world
+        self.cluster = cluster
+        self.world = cluster.world
         self._name = name
         self._wall = wall
         self.up = False
@@ -210,12 +199,12 @@ class Place:
 
     def boot(self, *, starts: bool) -> None:
         """A new process."""
-        self.process = self._cluster.new_process(self._name, self._wall)
+        self.process = self.cluster.new_process(self._name, self._wall)
         self.busy = 0
-        self._world.spawn(self.process, lambda: self._begin(starts), "main")
+        self.world.spawn(self.process, lambda: self._begin(starts), "main")
 
     def _begin(self, starts: bool) -> None:
-        cluster, process = self._cluster, self.process
+        cluster, process = self.cluster, self.process
         self._store = FaultyStore(
             cluster.db,
             cluster.network,
@@ -227,7 +216,7 @@ class Place:
             store=self._store,
             bus=SimulatedBus(cluster.network, process),
             report=Report(Events(), self._store.clock),
-            handlers={KIND: self._handler()} if starts else {},
+            handlers={KIND: make_act(self)} if starts else {},
             settings=Settings(
                 workers=cluster.plan.workers,
                 queues=None,
@@ -250,8 +239,8 @@ class Place:
             try:
                 return step()
             except StoreError as error:
-                self._cluster.tell(f"cannot begin: {error}")
-                self._world.sleep(1.0)
+                self.cluster.tell(f"cannot begin: {error}")
+                self.world.sleep(1.0)
 
     def _watch_ends(self) -> None:
         """Take note of runs that have ended, and of those that were given up."""
@@ -260,10 +249,10 @@ class Place:
         def noted(run: Run, outcome: Outcome) -> None:
             failure = outcome.failure if isinstance(outcome, (Retry, Dead)) else None
             if failure is not None and failure.type == "JobTimeout":
-                self._cluster.note(
+                self.cluster.note(
                     "timed_out", self.process, id=run.job.id, claim_no=run.job.claim_no
                 )
-            self._cluster.note("dropped", self.process, id=run.job.id, claim_no=run.job.claim_no)
+            self.cluster.note("dropped", self.process, id=run.job.id, claim_no=run.job.claim_no)
             end(run, outcome)
 
         self.engine.writer.end = noted  # type: ignore[method-assign]
@@ -273,40 +262,40 @@ class Place:
         process = self.process
         if process.dead:
             return
-        self._cluster.fault(process, "crash")
+        self.cluster.fault(process, "crash")
         self._store.die()
         self.engine._bus.close()
         self.up = False
         if back is not None:
-            self._world.at(self._world.now + back, lambda: self.boot(starts=True))
-        self._world.kill(process)
+            self.world.at(self.world.now + back, lambda: self.boot(starts=True))
+        self.world.kill(process)
 
     def stop(self, grace: float, back: float | None) -> None:
         """Stop in an orderly way, in a thread of its own."""
         if self.up:
             self.up = False
-            self._world.spawn(self.process, lambda: self._stop(grace, back), "stop")
+            self.world.spawn(self.process, lambda: self._stop(grace, back), "stop")
 
     def _stop(self, grace: float, back: float | None) -> None:
-        cluster, process = self._cluster, self.process
+        cluster, process = self.cluster, self.process
         cluster.fault(process, "stop", until=float("inf"))
         self.engine.stop(grace)
         self.engine.close()
         cluster.tell("has stopped")
         left = [
             thread.name
-            for thread in self._world.threads
+            for thread in self.world.threads
             if thread.process is process
             and not thread.ended
             and thread.name.startswith("fastsched-")
             and not thread.name.startswith("fastsched-worker")  # zombies
-            and thread is not self._world.current
+            and thread is not self.world.current
         ]
         if left:
             cluster.wrong.append(f"threads: {process} has stopped, but these go on: {left}")
         if back is not None:
-            self._world.at(self._world.now + back, lambda: self.boot(starts=True))
-        self._world.kill(process)
+            self.world.at(self.world.now + back, lambda: self.boot(starts=True))
+        self.world.kill(process)
 
     # Requests ------------------------------------------------------------------------------------
 
@@ -317,13 +306,13 @@ class Place:
             try:
                 request()
             except StoreError as error:
-                self._cluster.tell(f"was refused: {error}")
+                self.cluster.tell(f"was refused: {error}")
             finally:
                 self.busy -= 1
 
         if not self.process.dead:
             self.busy += 1
-            self._world.spawn(self.process, asking, "request")
+            self.world.spawn(self.process, asking, "request")
 
     def enqueue(self, works: Sequence[Work]) -> None:
         """Offer jobs; ids that are given are offered until it is known that they were taken."""
@@ -331,15 +320,15 @@ class Place:
         others = [work for work in works if not work.given_id]
         for batch in (given, others):
             if batch:
-                self.offer([(self._cluster.new_job_id(), work) for work in batch])
+                self.offer([(self.cluster.new_job_id(), work) for work in batch])
 
     def offer(self, batch: Sequence[tuple[str, Work]]) -> None:
-        cluster = self._cluster
+        cluster = self.cluster
         jobs = [_job(job_id, work) for job_id, work in batch]
         cluster.works.update(batch)
         for job in jobs:
             cluster.offered.append(job.id)
-            cluster.note("enqueue", self.process, id=job.id, not_before=self._world.now + job.delay)
+            cluster.note("enqueue", self.process, id=job.id, not_before=self.world.now + job.delay)
         unknown = False
         while True:
             try:
@@ -357,121 +346,32 @@ class Place:
                 for job in jobs:
                     cluster.note("enqueue_ok", self.process, id=job.id)
                 return
-            self._world.sleep(0.5)
+            self.world.sleep(0.5)
 
     def cancel(self, nth: int) -> None:
         job_id = self._nth(nth)
         if job_id is not None:
             answer = self.engine.cancel([job_id])[job_id]
-            self._cluster.tell(f"cancel {job_id}: {answer}")
+            self.cluster.tell(f"cancel {job_id}: {answer}")
             if answer is Cancelled.CANCELLED:
-                self._cluster.note("cancelled", self.process, id=job_id)
+                self.cluster.note("cancelled", self.process, id=job_id)
 
     def run_now(self, nth: int) -> None:
         job_id = self._nth(nth)
         if job_id is not None:
-            self._cluster.note("hurried", self.process, id=job_id)
+            self.cluster.note("hurried", self.process, id=job_id)
             self.engine.make_ready("run_now", [job_id])
 
     def requeue(self) -> None:
         page: dict[str, Any] = {"kind": None, "queue": None, "after": None, "limit": 100}
         dead = self.engine.store.jobs(state=State.DEAD, **page)
         for job in dead:
-            self._cluster.note("requeued", self.process, id=job.id)
+            self.cluster.note("requeued", self.process, id=job.id)
         self.engine.make_ready("requeue", [job.id for job in dead])
 
     def _nth(self, nth: int) -> str | None:
-        offered = self._cluster.offered
+        offered = self.cluster.offered
         return offered[nth % len(offered)] if offered else None
-
-    # Handlers ------------------------------------------------------------------------------------
-
-    def _handler(self) -> Handler:
-        cluster, process = self._cluster, self.process
-
-        def act(ctx: JobContext, what: str, *facts: Any) -> Any:
-            me = {"id": ctx.id, "claim_no": ctx.claim.claim_no}
-            cluster.note(
-                "start",
-                process,
-                attempt=ctx.attempt,
-                due=ctx.job.due_at,
-                deadline=ctx.job.deadline,
-                **me,
-            )
-            outcome = "stopped"
-            try:
-                value = self._deeds[what](self, ctx, *facts)
-                outcome = _outcome_of(value)
-            except JobTimeout:
-                outcome = "failed"
-                raise
-            except JobInterrupt:
-                raise
-            except StoreError:
-                outcome = "unknown" if what == "effect" else "failed"
-                raise
-            except Exception:
-                outcome = "failed"
-                raise
-            finally:
-                cluster.note("end", process, outcome=outcome, **me)
-            return value
-
-        return make_handler(act, {"kind": KIND, "backoff": fixed(0.5)})
-
-    def _take(self, ctx: JobContext, seconds: float) -> None:
-        self._world.work(seconds)
-
-    def _effect(self, ctx: JobContext, seconds: float) -> None:
-        self._world.work(seconds)
-        with ctx.transaction() as written:
-            written.append((ctx.id, ctx.claim.claim_no))
-            self._cluster.note("committing", self.process, id=ctx.id, claim_no=ctx.claim.claim_no)
-
-    def _fail(self, ctx: JobContext, seconds: float, times: int) -> None:
-        self._world.work(seconds)
-        if ctx.attempt <= times:
-            raise Broken(f"attempt {ctx.attempt}")
-
-    def _snooze(self, ctx: JobContext, times: int, delay: float) -> Snooze | None:
-        return Snooze(delay) if ctx.claim.claim_no <= times else None
-
-    def _retry(self, ctx: JobContext, times: int, delay: float) -> Retry | None:
-        return Retry(delay) if ctx.attempt <= times else None
-
-    def _give_up(self, ctx: JobContext) -> Cancel:
-        return Cancel("not wanted")
-
-    def _overrun(self, ctx: JobContext, manner: str, seconds: float) -> None:
-        if manner == "asks":
-            ctx.wait(seconds)
-        elif manner == "feels":
-            self._world.work(seconds)
-        else:
-            self._world.sleep(seconds)
-        ctx.check()
-
-    def _poison(self, ctx: JobContext) -> None:
-        self._world.work(0.01)
-        self.crash(back=0.5)
-
-    def _enqueue_children(self, ctx: JobContext, children: int) -> None:
-        self.offer([
-            (f"{ctx.id}.{ctx.claim.claim_no}.{n}", Work(("take", 0.01))) for n in range(children)
-        ])  # fmt: skip
-
-    _deeds: dict[str, Callable[..., Any]] = {  # noqa: RUF012 - never changed
-        "take": _take,
-        "effect": _effect,
-        "fail": _fail,
-        "snooze": _snooze,
-        "retry": _retry,
-        "give up": _give_up,
-        "overrun": _overrun,
-        "poison": _poison,
-        "enqueue": _enqueue_children,
-    }
 
 
 def _job(job_id: str, work: Work) -> NewJob:
@@ -486,17 +386,3 @@ def _job(job_id: str, work: Work) -> NewJob:
         max_attempts=work.max_attempts,
         given_id=work.given_id,
     )
-
-
-def _outcome_of(value: Any) -> str:
-    match value:
-        case Snooze():
-            return "snoozed"
-        case Retry():
-            return "failed"
-        case Cancel():
-            return "stopped"
-    return "done"
-
-
-__all__ = ["EPOCH", "Cluster", "Place"]

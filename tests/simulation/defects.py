@@ -14,7 +14,8 @@ from fastsched.node import Node
 from fastsched.pool import Pool
 from fastsched.stores.base import ClaimRequest, Flushed
 from fastsched.writer import Writer
-from simulation.store import Database, MemoryPresence, MemoryStore, NodeRow, Row
+from simulation.database import Database, NodeRow, Row
+from simulation.store import MemoryPresence, MemoryStore
 
 
 class Defect(NamedTuple):

@@ -12,7 +12,8 @@ from fastsched.errors import CommitUnknown, StoreUnavailable
 from fastsched.job import State
 from fastsched.outcomes import Outcome
 from fastsched.stores.base import Cancelled, Flush, Flushed, Tended
-from simulation.store import Database, MemoryStore, NodeRow, Row
+from simulation.database import Database, NodeRow, Row
+from simulation.store import MemoryStore
 from simulation.threads import Process, Thread, World
 
 CONNECT_TIMEOUT = 0.5

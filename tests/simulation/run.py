@@ -18,8 +18,9 @@ from fastsched.node import MAX_CRASHES
 from fastsched.stats import StoreStats
 from fastsched.stores.base import Counts
 from simulation.cluster import Cluster, Place, WatchedBacklog
+from simulation.locks import EPOCH
 from simulation.plan import HEALED, Event, Plan, Work
-from simulation.threads import EPOCH, Killed, Stuck
+from simulation.threads import Killed, Stuck
 
 DRAINED = 200.0
 """Seconds after healing within which everything must have ended."""
@@ -99,10 +100,12 @@ def _live(cluster: Cluster) -> list[str]:
 
 def _probe(cluster: Cluster) -> list[str]:
     """In peace a job starts soon after it is enqueued: at once by a hint, else at the next look."""
-    world, wrong = cluster.world, []
-    for place in cluster.nodes:
-        if place.engine.node is None or not place.engine.node._pool.able:
-            wrong.append(f"unable: {place.process} has no worker left, in peace")
+    world = cluster.world
+    wrong = [
+        f"unable: {place.process} has no worker left, in peace"
+        for place in cluster.nodes
+        if place.engine.node is None or not place.engine.node._pool.able
+    ]
     for lost, patience, bursts in ((False, 0.1, 5), (True, 1.2, 1)):
         for place in cluster.nodes:
             cluster.network.losing[place.process.name] += lost
@@ -224,12 +227,11 @@ def _violations(cluster: Cluster) -> list[str]:
         rows={row.id: Row(row.state, row.crashes) for row in db.rows.values()},
     )
     history = History.of(cluster.history)
-    cluster.accepted = history.accepted
     found = [f"{v.rule}: {v.id} {v.how}" for v in check(history, final)]
-    return found + list(_more_violations(cluster, final))
+    return found + list(_more_violations(cluster, history, final))
 
 
-def _more_violations(cluster: Cluster, final: Final) -> Iterator[str]:
+def _more_violations(cluster: Cluster, history: History, final: Final) -> Iterator[str]:
     """What only the simulation knows: who is poison, whose effects are transactional."""
     effects = Counter(job_id for job_id, _ in cluster.db.effects)
     for job_id, work in cluster.works.items():
@@ -238,7 +240,7 @@ def _more_violations(cluster: Cluster, final: Final) -> Iterator[str]:
         if work.does[0] == "poison" and dead and row.crashes != MAX_CRASHES:
             yield f"poison: {job_id} is dead after {row.crashes} crashes"
         if work.does[0] == "effect":
-            wanted = job_id in cluster.accepted and final.done(job_id)
+            wanted = job_id in history.accepted and final.done(job_id)
             if effects[job_id] > 1 or (wanted and not effects[job_id]):
                 yield f"transaction: {job_id} has {effects[job_id]} effects"
             if effects[job_id] and not final.done(job_id):
@@ -255,16 +257,8 @@ def _more_violations(cluster: Cluster, final: Final) -> Iterator[str]:
 def _nodes_of(cluster: Cluster) -> Iterator[None]:
     """Nodes whose ids are the same in every run of a plan, and whose backlogs are watched."""
     before = node_module.new_id, node_module.Backlog
-    processes: dict[str, Any] = {}
-    cluster._of_node = processes
-
-    def new_id() -> str:
-        node = cluster.new_node_id()
-        processes[node] = cluster.world.current.process
-        return node
-
     module: Any = node_module
-    module.new_id = new_id
+    module.new_id = cluster.new_node_id
     module.Backlog = lambda clock: WatchedBacklog(clock, cluster)
     try:
         yield

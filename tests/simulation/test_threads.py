@@ -10,7 +10,8 @@ import pytest
 from fastsched import backlog
 from fastsched.backlog import Backlog
 from fastsched.clock import SystemClock
-from simulation.threads import EPOCH, Condition, Lock, Process, RLock, Stuck, World
+from simulation.locks import EPOCH, Condition, Lock, RLock
+from simulation.threads import Process, Stuck, World
 
 
 @pytest.fixture

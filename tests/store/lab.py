@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from builders import new_job
 from clocks import ManualClock
-from simulation.store import Database, MemoryStore
+from simulation.database import Database
+from simulation.store import MemoryStore
 
 from fastsched.ids import new_id
 from fastsched.job import MIN_PRIORITY, Claim, ClaimedJob, Job, NewJob, State

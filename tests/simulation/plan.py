@@ -7,7 +7,7 @@ out gives a smaller plan that runs as well: this is how a failure is shrunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
@@ -61,6 +61,7 @@ class Plan:
 
 
 CLIENTS = 2
+_Deed = Callable[[Random], tuple[Any, ...]]
 
 
 def plan_of(seed: int) -> Plan:
@@ -89,8 +90,11 @@ def plan_of(seed: int) -> Plan:
 
 def _requests(random: Random, nodes: int) -> list[Event]:
     events = []
+    deeds = _DEEDS
+    if random.random() < 0.5:  # rare things meet more often where there are few kinds of them
+        deeds = tuple(random.sample(_DEEDS, random.randint(2, 4)))
     for _ in range(random.randint(4, 12)):
-        batch = [_work(random) for _ in range(random.choice((1, 1, 2, 3, 8)))]
+        batch = [_work(random, deeds) for _ in range(random.choice((1, 1, 2, 3, 8)))]
         events.append(
             Event(_time(random), "enqueue", random.randrange(CLIENTS), {"jobs": tuple(batch)})
         )
@@ -104,8 +108,8 @@ def _requests(random: Random, nodes: int) -> list[Event]:
     return events
 
 
-def _work(random: Random) -> Work:
-    does = random.choice(_DEEDS)(random)
+def _work(random: Random, deeds: Sequence[_Deed]) -> Work:
+    does = random.choice(deeds)(random)
     return Work(
         does,
         priority=random.choice((0, 0, 0, 5, -5)),
@@ -120,7 +124,7 @@ def _seconds(random: Random) -> float:
     return round(random.choice((0.002, 0.02, 0.2, random.uniform(0, 2.5))), 3)
 
 
-_DEEDS: tuple[Callable[[Random], tuple[Any, ...]], ...] = (
+_DEEDS: tuple[_Deed, ...] = (
     *[lambda random: ("take", _seconds(random))] * 5,
     *[lambda random: ("effect", _seconds(random))] * 2,
     lambda random: ("fail", _seconds(random), random.randint(1, 4)),
@@ -145,7 +149,7 @@ def _faults(random: Random, nodes: int) -> list[Event]:
     return [
         Event(_time(random), kind, *_FAULTS[kind](random, nodes))
         for kind in kinds
-        for _ in range(random.choice((1, 1, 2, 4)))
+        for _ in range(random.choice((1, 1, 2, 4, 10)))
     ]
 
 

@@ -477,7 +477,7 @@ class MemoryPresence:
         if self._store.db.knows_what_ran:
             self._record(slot, job)
         elif job.suspect:  # a suspect runs alone, whatever the slot
-            with self._store._call(writes=False):
+            with self._store._call(writes=True):
                 self._record(0, job)
 
     def _record(self, slot: int, job: ClaimedJob) -> None:

@@ -1,4 +1,4 @@
-# make venv, demo, demo-cluster, test, simulate, lint, bench: with Python 3.11+ and pip.
+# make venv | demo | demo-cluster | test | simulate | chaos | teeth | lint | bench: from a clean clone, with Python 3.11+ and pip.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,13 +8,15 @@ FROM   ?= 500
 BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-cluster test simulate lint bench clean
+.PHONY: help venv demo demo-cluster test simulate chaos teeth lint bench clean
 
 help:
 	@echo "make demo          run fastsched on the files of Python's standard library, and kill a worker"
 	@echo "make demo-cluster  the same on PostgreSQL and Redis, where everything fails once"
 	@echo "make test          lint, types and tests"
 	@echo "make simulate      thousands of clusters under faults, on a virtual clock (SEEDS=, FROM=)"
+	@echo "make chaos         real processes and servers killed, frozen, cut off and filled up, at length"
+	@echo "make teeth         put defects into copies of the source, and see each caught by the tests"
 	@echo "make bench         benchmarks and the ratios to other libraries"
 	@echo "make lint          lint and types only"
 	@echo "make venv          only the virtual environment for these, in $(VENV)"
@@ -34,6 +36,12 @@ test: lint
 simulate: $(VENV)/dev
 	cd tests && ../$(BIN)/python -m simulation --seeds $(SEEDS) --from $(FROM)
 
+chaos: $(VENV)/dev
+	cd tests && ../$(BIN)/python -m chaos
+
+teeth: $(VENV)/dev
+	PYTHONPATH=tests $(BIN)/python -m teeth $(ONLY)
+
 lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -42,7 +50,7 @@ lint: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/pytest -q benchmarks --benchmark-enable --benchmark-only
-	for script in benchmarks/*_ratios.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*_ratios.py benchmarks/floor.py benchmarks/cluster.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/fastsched/_heap.*.so

@@ -23,7 +23,7 @@ import psycopg
 from fastsched import Scheduler
 from fastsched.ids import new_id
 from fastsched.servers import PrivatePostgres
-from fastsched.stores.postgres_link import SQL
+from fastsched.stores.postgres_link import SQL, settle
 
 COPY_TYPES = ["bytea", "text", "text", "int2", "float8", "int4", "bytea"]
 """As sent: an id goes as its 16 bytes."""
@@ -83,7 +83,7 @@ def floor(url: str) -> tuple[float, float]:
         left = JOBS
         while left:
             with db.transaction():
-                settle(db)
+                settle(db, 60.0, in_transaction=True)  # or plans would follow stale statistics
                 if done:
                     deleted = db.cursor(binary=True).execute(
                         SQL["complete"],
@@ -116,11 +116,6 @@ def scheduler(url: str) -> tuple[float, float]:
     scheduler.stop()
     assert scheduler.stats().completed == JOBS
     return enqueued, drained
-
-
-def settle(db: psycopg.Connection[Any]) -> None:
-    """The settings of all our transactions: without them plans follow stale statistics."""
-    db.execute(SQL["settings"], {"statement_timeout": "60000", "lock_timeout": "60000"})
 
 
 @contextmanager

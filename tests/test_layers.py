@@ -18,7 +18,7 @@ stores.base handler events backlog
 pipe_bus redis_bus stats executor handle
 redis_cache stores.* servers.*
 stores redis_choice
-writer report pool
+writer report pool pace
 node
 engine
 async_calls

@@ -25,7 +25,8 @@ STORES = Path(fastsched.__file__).parent / "stores"
 SQLITE = load("sqlite.sql", "?")
 DIALECTS = {"sqlite": SQLITE, "postgres": load("postgres.sql", "%s")}
 _OF_THE_SESSION = re.compile(
-    r"PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET |SELECT pg_backend_pid|SELECT set_config"
+    r"PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET |SELECT pg_catalog.pg_backend_pid|"
+    r"SELECT set_config"
 )
 _OF_THE_SCHEMA = re.compile(r"fastsched[_.]schema\b|CREATE SCHEMA|pg_advisory_xact_lock")
 _STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|CREATE|DROP|ALTER)\b")

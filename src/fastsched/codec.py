@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from fastsched.errors import PayloadError
+from fastsched.errors import PayloadError, shown
 
 MAX_PAYLOAD = 1 << 20
 """Largest encoded payload, bytes."""
@@ -110,10 +110,10 @@ def _find(value: Any, path: str, depth: int) -> tuple[str, str] | None:
     elif kind is dict:
         for key in value:
             if type(key) is not str:
-                return path, f"the key {key!r} is {type(key).__name__}; JSON keys are str"
+                return path, f"the key {shown(key)} is {type(key).__name__}; JSON keys are str"
             if _find(key, path, depth) is not None:
                 return path, "a key holds a lone surrogate; it is not valid Unicode"
-        steps = ((f"{path}.{key}", item) for key, item in value.items())
+        steps = ((_below(path, key), item) for key, item in value.items())
     elif kind is tuple:
         return path, "a tuple would come back as a list; pass a list"
     else:
@@ -125,13 +125,19 @@ def _find(value: Any, path: str, depth: int) -> tuple[str, str] | None:
     return None
 
 
+def _below(path: str, key: str) -> str:
+    """The path of what a dict holds under `key`, which may be any text."""
+    return f"{path}.{key}" if key.isidentifier() and len(key) <= 60 else f"{path}[{shown(key)}]"
+
+
 def _advice(value: Any) -> str:
-    if isinstance(value, enum.Enum):
+    kind = type(value)  # of which nothing is called: it may be anything
+    if issubclass(kind, enum.Enum):
         return "pass its value"
-    if hasattr(value, "isoformat"):
+    if hasattr(kind, "isoformat"):
         return "pass value.isoformat() and parse it in the handler"
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(kind, "__dataclass_fields__"):
         return "pass dataclasses.asdict(value)"
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if issubclass(kind, (bytes, bytearray, memoryview)):
         return "pass base64 text, or store the bytes elsewhere and pass their address"
     return "pass str, int, float, bool, None, or a list or dict of these"

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+_MOST_SHOWN = 200
+"""Characters of a value in a message."""
+
+
+def shown(value: object) -> str:
+    """A value for a message: not too long, on one line, whatever its own `repr` does."""
+    try:
+        text = repr(value)
+    except Exception:  # hostile, or an int too long for its own text
+        return f"<{type(value).__name__}>"
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[: _MOST_SHOWN // 2]}[...]{text[-_MOST_SHOWN // 2 :]}"
+    return "".join(c if c.isprintable() else " " for c in text)
+
 
 class FastschedError(Exception):
     """Base of all fastsched errors."""

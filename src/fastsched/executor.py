@@ -29,6 +29,7 @@ from fastsched.outcomes import (
 )
 from fastsched.retry import clamp
 
+_OUTCOMES = (Snooze, Cancel, Retry)
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 16_000
 
@@ -155,7 +156,7 @@ class Executor:
             return RELEASE
         except BaseException as error:
             return self.judge(job, error)
-        match value:
+        match value if issubclass(type(value), _OUTCOMES) else None:  # others are not asked a thing
             case Snooze(delay, reason):
                 return Snooze(clamp(delay), reason and _clean(reason, _MAX_MESSAGE))
             case Cancel(reason):
@@ -176,8 +177,12 @@ class Executor:
         failure = describe(error)
         if isinstance(error, JobTimeout):
             failure = Failure("JobTimeout", f"ran longer than {job.timeout} s", failure.traceback)
-        worth_it = isinstance(error, (JobTimeout, *handler.retry_on))
-        if isinstance(error, handler.give_up_on) or not worth_it:
+        try:
+            worth_it = isinstance(error, (JobTimeout, *handler.retry_on))
+            hopeless = isinstance(error, handler.give_up_on)
+        except Exception as fault:  # of a class that decides for itself what is an instance
+            return Dead(f"retry_on or give_up_on failed: {describe(fault)}", failure)
+        if hopeless or not worth_it:
             return Dead(f"{failure.type} is not retried", failure)
         return _retry(handler, job, error, failure, None)
 
@@ -208,6 +213,10 @@ def describe(error: BaseException) -> Failure:
         message = str(error)
     except BaseException:
         message = "(its text cannot be read)"
+    try:
+        name = str(type(error).__qualname__)
+    except BaseException:
+        name = "(its name cannot be read)"
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
@@ -216,7 +225,7 @@ def describe(error: BaseException) -> Failure:
     except BaseException:
         lines = ["(its traceback cannot be read)"]
     return Failure(
-        type=_clean(type(error).__qualname__, _MAX_MESSAGE),
+        type=_clean(name, _MAX_MESSAGE),
         message=_clean(message, _MAX_MESSAGE),
         traceback=_clean("".join(lines), _MAX_TRACEBACK),
     )

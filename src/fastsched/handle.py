@@ -30,10 +30,10 @@ class Producer(Protocol):
     def enqueue(self, job: NewJob) -> JobHandle: ...
     def find(self, job_id: str) -> Job | None: ...
     def state(self, job_id: str) -> State: ...
-    def wait(self, job_id: str, timeout: float | None) -> State: ...
+    def wait(self, job_id: str, timeout: Seconds | None) -> State: ...
     def cancel(self, job_id: str) -> Cancelled: ...
     async def aenqueue(self, job: NewJob) -> JobHandle: ...
-    async def await_end(self, job_id: str, timeout: float | None) -> State: ...
+    async def await_end(self, job_id: str, timeout: Seconds | None) -> State: ...
 
 
 class JobHandle:
@@ -58,14 +58,14 @@ class JobHandle:
         """Where the job stands; `done` when the store has no row of it any more."""
         return self._scheduler.state(self.id)
 
-    def wait(self, timeout: float | None = None) -> State:
+    def wait(self, timeout: Seconds | None = None) -> State:
         """Wait until the job has ended, in any process; the state in which it did.
 
         Raises `TimeoutError` after `timeout` seconds.
         """
         return self._scheduler.wait(self.id, timeout)
 
-    async def await_end(self, timeout: float | None = None) -> State:
+    async def await_end(self, timeout: Seconds | None = None) -> State:
         """`wait` for asyncio programs; ``await handle`` is the same without a timeout."""
         return await self._scheduler.await_end(self.id, timeout)
 

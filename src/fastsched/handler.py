@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastsched.context import JobContext
-from fastsched.errors import ConfigurationError
+from fastsched.errors import ConfigurationError, shown
 from fastsched.options import checked, named
 from fastsched.retry import Backoff, exponential
 
@@ -45,10 +45,10 @@ def make_handler(function: Callable[..., Any], options: dict[str, Any]) -> Handl
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
         raise ConfigurationError(
-            f"unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}"
+            f"unknown option {shown(unknown[0])}; known: {', '.join(sorted(_OPTIONS))}"
         )
     if not isinstance(getattr(function, "__qualname__", None), str):
-        raise ConfigurationError(f"{function!r} has no name of its own; wrap it in a def")
+        raise ConfigurationError(f"{shown(function)} has no name of its own; wrap it in a def")
     kind = options.get("kind")
     fields = checked({name: given for name, given in options.items() if name in _FIELDS})
     if "deadline_at" in fields:
@@ -73,7 +73,7 @@ def _backoff(given: Backoff | None) -> Backoff:
         return exponential()
     if not callable(given):
         raise ConfigurationError(
-            f"backoff={given!r}: wanted a function (attempt, error) -> seconds or None, for "
+            f"backoff={shown(given)}: wanted a function (attempt, error) -> seconds or None, for "
             "example fastsched.retry.fixed(5)"
         )
     return given
@@ -82,7 +82,9 @@ def _backoff(given: Backoff | None) -> Backoff:
 def _errors(name: str, given: Any) -> tuple[type[BaseException], ...]:
     errors = given if isinstance(given, tuple) else (given,)
     if not all(isinstance(e, type) and issubclass(e, BaseException) for e in errors):
-        raise ConfigurationError(f"{name}={given!r}: wanted an exception class or a tuple of them")
+        raise ConfigurationError(
+            f"{name}={shown(given)}: wanted an exception class or a tuple of them"
+        )
     return errors
 
 
@@ -122,9 +124,15 @@ def wants_context(function: Callable[..., Any]) -> bool:
         hints = typing.get_type_hints(function)
     except Exception:  # a name that exists only for type checkers
         hints = dict(inspect.get_annotations(function))
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are written in C
+        raise ConfigurationError(
+            f"{name} does not tell its arguments; wrap it in a function of your own"
+        ) from None
     positions = [
         position
-        for position, parameter in enumerate(inspect.signature(function).parameters)
+        for position, parameter in enumerate(signature.parameters)
         if hints.get(parameter) in (JobContext, "JobContext", "fastsched.JobContext")
     ]
     if positions and positions != [0]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from itertools import count
 from uuid import UUID
 
 from fastsched.clock import epoch_ns
-from fastsched.errors import ConfigurationError
+from fastsched.errors import ConfigurationError, shown
 
+_UUID = re.compile(r"(urn:uuid:)?\{?[0-9a-fA-F-]{32,36}\}?")
 _COUNTER_BITS = (1 << 48) - 1
 
 
@@ -53,10 +56,10 @@ def new_id() -> str:
 def check_id(given: object) -> str:
     """The canonical text of an id given by a caller (`str` or `UUID`)."""
     if isinstance(given, UUID):
-        return str(given)
+        return UUID.__str__(given)
     if isinstance(given, str):
-        try:
-            return str(UUID(given))
-        except ValueError:
-            pass
-    raise ConfigurationError(f"id={given!r} is not a UUID; give a uuid.UUID or its text")
+        text = str.__str__(given)
+        if _UUID.fullmatch(text):  # UUID itself takes spaces, underscores and the digits of Thai
+            with contextlib.suppress(ValueError):
+                return str(UUID(text))
+    raise ConfigurationError(f"id={shown(given)} is not a UUID; give a uuid.UUID or its text")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -11,6 +11,8 @@ from fastsched.clock import to_datetime
 
 MIN_PRIORITY = -32768
 MAX_PRIORITY = 32767
+LATEST = 221_845_392_000.0
+"""The latest time that a store takes: year 9000."""
 
 
 class State(StrEnum):
@@ -32,6 +34,12 @@ class State(StrEnum):
 
 
 _ENDED = frozenset({State.DONE, State.DEAD, State.CANCELLED, State.EXPIRED})
+
+
+def _without_payload(job: NewJob | ClaimedJob) -> str:
+    """Arguments may be secret, and jobs get into logs."""
+    fields = (f"{k}={v!r}" for k, v in job._asdict().items() if k != "payload")
+    return f"{type(job).__name__}({', '.join(fields)})"
 
 
 class NewJob(NamedTuple):
@@ -57,6 +65,9 @@ class NewJob(NamedTuple):
     max_attempts: int = 1
     given_id: bool = False
     """Whether the caller chose the id: then storing it twice is a no-op."""
+
+    def __repr__(self) -> str:
+        return _without_payload(self)
 
 
 class Claim(NamedTuple):
@@ -84,6 +95,9 @@ class ClaimedJob(NamedTuple):
     payload: bytes
     seq: int
     """Insertion order in the store."""
+
+    def __repr__(self) -> str:
+        return _without_payload(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,7 @@ class Job:
     """Why the job ended as it did, or waits as it does, in a word or a sentence."""
     failure: Failure | None
     """The newest failure."""
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     @property
     def due(self) -> datetime:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastsched.errors import shown
 from fastsched.job import Failure
 
 
@@ -83,14 +84,14 @@ Outcome = Done | Committed | Retry | Dead | Snooze | Cancel | Expire | Release
 def _check_delay(outcome: Retry | Snooze, given: object) -> None:
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         raise TypeError(
-            f"{type(outcome).__name__}(delay={given!r}): wanted seconds as a number; "
+            f"{type(outcome).__name__}(delay={shown(given)}): wanted seconds as a number; "
             "a timedelta has total_seconds()"
         )
 
 
 def _check_reason(outcome: Retry | Snooze | Cancel, given: object) -> None:
     if not (given is None or isinstance(given, str)):
-        raise TypeError(f"{type(outcome).__name__}(reason={given!r}): wanted a str")
+        raise TypeError(f"{type(outcome).__name__}(reason={shown(given)}): wanted a str")
 
 
 DONE = Done()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -41,20 +42,21 @@ class PipeBus:
 
     def _send(self, path: Path, hint: Hint) -> None:
         try:
-            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno == errno.ENXIO:  # no reader: its process is gone
                 path.unlink(missing_ok=True)
             return
         try:
-            os.write(pipe, bytes([_byte(hint)]))
+            if stat.S_ISFIFO(os.fstat(pipe).st_mode):
+                os.write(pipe, bytes([_byte(hint)]))
         except OSError:  # full: the reader has hints enough to look again
             pass
         finally:
             os.close(pipe)
 
     def subscribe(self, receive: Callable[[Hint], None]) -> None:
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         hidden = self._folder / f"{self._name}.new"
         os.mkfifo(hidden, 0o600)
         # Open for both ways: never at end of file, and close() can write to its own reader.
@@ -69,7 +71,7 @@ class PipeBus:
         while True:
             gathered = 0
             for byte in os.read(reader, 4096):
-                if byte == 0:
+                if byte == 0 and self._reader is None:  # closed; else it is nobody's hint
                     return
                 gathered |= byte
             try:

@@ -209,8 +209,6 @@ class Pool:
 
     def _run(self, slot: int, run: Run) -> Outcome:
         key = (run.job.id, run.job.claim_no)
-        if not self._presence.holds():
-            return RELEASE
         job = run.job
         if self._zombies:  # not alone: what kills the process now may be one of them
             job = job._replace(suspect=False)
@@ -218,6 +216,9 @@ class Pool:
             self._presence.enter(slot, job)
         except StoreError as error:
             _log.warning("job %s is given back, its start cannot be written: %s", key[0], error)
+            return RELEASE
+        if not self._presence.holds():  # asked last: this process may have been frozen meanwhile
+            self._presence.leave(slot)
             return RELEASE
         self._runs[key] = run
         if run.job.timeout is None:

@@ -20,7 +20,6 @@ from redis.retry import Retry
 
 from fastsched.bus import LOOK_AT_ALL, Hint, WakeUp
 from fastsched.clock import Clock
-from fastsched.errors import ConfigurationError
 from fastsched.ids import new_id
 from fastsched.job import MAX_PRIORITY, MIN_PRIORITY
 
@@ -40,18 +39,13 @@ _MOST_ENDED = 500
 
 def make_client(url: str, timeout: float | None = CALL_TIMEOUT) -> redis.Redis:
     """A client that neither retries nor waits by itself: the bus does both."""
-    try:
-        return redis.Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=CALL_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            client_name="fastsched",
-        )
-    except ValueError as error:
-        raise ConfigurationError(
-            f"redis: {error}; give redis://user:password@host:6379/0, rediss://… or unix://path"
-        ) from None
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=CALL_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+        client_name="fastsched",
+    )
 
 
 class RedisBus:
@@ -91,7 +85,7 @@ class RedisBus:
             try:
                 self._client.publish(self._channel, _packed(hint, self._own))
                 pause = _FIRST_PAUSE
-            except redis.RedisError as error:
+            except (redis.RedisError, OSError, ValueError) as error:  # a host that can be no name
                 _log.warning(
                     "hints cannot be published, nodes will look by themselves: %s", _text(error)
                 )
@@ -134,13 +128,21 @@ class RedisBus:
 
     def _receive_all(self, pubsub: Any, receive: Callable[[Hint], None]) -> None:
         """Pass on messages; `RedisError` once the connection is broken or silent."""
-        asked = False
+        asked = strange = False
         while not self._closed:
             message = pubsub.get_message(timeout=CALL_TIMEOUT if asked else SILENCE)
             if message is not None and message["type"] == "message":
-                hint = _unpacked(message["data"], self._own)
-                if hint:
-                    receive(hint)
+                try:
+                    hint = _unpacked(message["data"], self._own)
+                except (ValueError, TypeError, KeyError, AttributeError):
+                    if not strange:  # one line, whatever the flood
+                        _log.warning(
+                            "a message that is not a hint was ignored, as others like it will be"
+                        )
+                    strange = True
+                else:
+                    if hint:
+                        receive(hint)
             elif message is None and asked:
                 raise redis.ConnectionError("no answer to a ping")
             elif message is None:
@@ -199,24 +201,20 @@ def _packed(hint: Hint, own: str) -> bytes:
 
 
 def _unpacked(data: object, own: str) -> Hint:
-    """The hint in a message; an empty one for our own and for what is not one of ours."""
-    try:
-        if not isinstance(data, bytes) or len(data) > _MOST_BYTES:
-            raise ValueError
-        message = orjson.loads(data)
-        if message["from"] == own:
-            return Hint()
-        wake, ended = message["wake"], message["ended"]
-        if ended is not None and not all(isinstance(job_id, str) for job_id in ended):
-            raise ValueError
-        return Hint(
-            None if wake is None else _wake_up(*wake),
-            None if ended is None else frozenset(ended),
-            message["cancel"] is True,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        _log.warning("a message that is not a hint was ignored")
+    """The hint in a message, an empty one for our own; an error for what is not one of ours."""
+    if not isinstance(data, bytes) or len(data) > _MOST_BYTES:
+        raise ValueError
+    message = orjson.loads(data)
+    if message["from"] == own:
         return Hint()
+    wake, ended = message["wake"], message["ended"]
+    if ended is not None and not all(isinstance(job_id, str) for job_id in ended):
+        raise ValueError
+    return Hint(
+        None if wake is None else _wake_up(*wake),
+        None if ended is None else frozenset(ended),
+        message["cancel"] is True,
+    )
 
 
 def _wake_up(priority: object, due_at: object) -> WakeUp:

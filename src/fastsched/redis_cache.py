@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, astuple
+from typing import Any, get_type_hints
 
 import orjson
 import redis
@@ -21,6 +21,7 @@ _FORGOTTEN_FOR = 60
 _REST = 5.0
 """Seconds for which a Redis that did not answer is not asked again."""
 _FORGOTTEN = b""
+_TYPES: dict[str, Any] = get_type_hints(Job)
 
 
 class RedisJobCache:
@@ -72,7 +73,7 @@ class RedisJobCache:
             return call()
         except redis.ResponseError:
             return None
-        except (redis.RedisError, OSError):
+        except (redis.RedisError, OSError, ValueError):
             self._rests_until = self._clock.monotonic() + _REST
             return None
 
@@ -95,6 +96,11 @@ def _job(job_id: str, snapshot: bytes) -> Job | None:
         if fields["failure"] is not None:
             fields["failure"] = Failure(**fields["failure"])
         job = Job(**fields)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    values = [(getattr(job, name), kind) for name, kind in _TYPES.items()]
+    if job.failure is not None:
+        values += [(text, str) for text in astuple(job.failure)]
+    if not all(isinstance(value, kind) for value, kind in values):
         return None
     return job if job.id == job_id and job.state.ended else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from fastsched.bus import Bus
@@ -42,13 +43,43 @@ def redis_of(given: str | None, prefix: str, store_url: str) -> Redis | None:
             "redis joins servers on one PostgreSQL; the processes on a SQLite file find each other "
             "by themselves: leave redis out, or give a postgresql:// store_url"
         )
+    if not (given is None or isinstance(given, str)):
+        raise _refused(f"is {type(given).__name__}, not text")
     url = given or os.environ.get("FASTSCHED_REDIS_URL")
     if not url or not on_postgres:
         return None
     if not url.startswith(_SCHEMES):
-        scheme = url.partition("://")[0]
-        raise ConfigurationError(
-            f"redis: {scheme!r} is not a scheme of Redis; give redis://user:password@host:6379/0, "
-            "rediss:// for TLS, or unix:///path/to/socket"
-        )
+        raise _refused("begins with what is not a scheme of Redis")
+    _check(url)
     return Redis(url, named("redis_prefix", prefix))
+
+
+def _check(url: str) -> None:
+    """Refuse what redis-py refuses when it connects, in a thread, and what it reads wrongly.
+
+    Nothing of the URL is shown, nor what redis-py says of it: that may be a part of the password.
+    """
+    from urllib.parse import urlsplit
+
+    from fastsched.redis_bus import make_client
+
+    try:
+        url.encode()
+        parts = urlsplit(url)
+        make_client(url).connection_pool.make_connection()
+    except (ValueError, TypeError, UnicodeError):
+        raise _refused("cannot be read") from None
+    if any(c < " " or c == "\x7f" for c in url):
+        raise _refused("holds a control character")
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise _refused("names no socket")
+    elif not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise _refused("has something else than the number of a database after its host")
+
+
+def _refused(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"redis: the URL {why}; give redis://user:password@host:6379/0, rediss:// for TLS, or "
+        "unix:///path/to/socket, and in a password write / as %2F, @ as %40, ? as %3F, # as %23"
+    )

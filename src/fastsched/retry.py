@@ -8,9 +8,10 @@ No result is ever above `MAX_DELAY`, whatever the attempt.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
-from fastsched.errors import ConfigurationError
+from fastsched.errors import ConfigurationError, shown
 
 MAX_DELAY = 30 * 86_400.0
 """Longest delay before a retry, seconds: 30 days."""
@@ -20,15 +21,14 @@ Backoff = Callable[[int, BaseException | None], float | None]
 
 def fixed(seconds: float) -> Backoff:
     """The same delay each time."""
-    _positive("seconds", seconds)
-    return lambda attempt, error: min(seconds, MAX_DELAY)
+    delay = min(_positive("seconds", seconds), MAX_DELAY)
+    return lambda attempt, error: delay
 
 
 def linear(step: float, *, cap: float = 3600.0) -> Backoff:
     """`step` seconds more after every attempt, up to `cap`."""
-    _positive("step", step)
-    _positive("cap", cap)
-    return lambda attempt, error: min(step * attempt, cap, MAX_DELAY)
+    step, ceiling = _positive("step", step), min(_positive("cap", cap), MAX_DELAY)
+    return lambda attempt, error: min(step * attempt, ceiling)
 
 
 def exponential(
@@ -39,13 +39,9 @@ def exponential(
     `jitter` is that part's largest share, 0 to 1: it keeps jobs that failed together from coming
     back together.
     """
-    _positive("base", base)
-    _positive("cap", cap)
-    if not 1 <= factor < math.inf:
-        raise ConfigurationError(f"factor={factor!r}: wanted a number of at least 1")
-    if not 0 <= jitter <= 1:
-        raise ConfigurationError(f"jitter={jitter!r}: wanted a number from 0 to 1")
-    ceiling = min(cap, MAX_DELAY)
+    base, ceiling = _positive("base", base), min(_positive("cap", cap), MAX_DELAY)
+    factor = _number("factor", factor, 1, math.inf, "a number of at least 1")
+    jitter = _number("jitter", jitter, 0, 1, "a number from 0 to 1")
     from random import random  # imports hashlib, which not every program needs
 
     def delay(attempt: int, error: BaseException | None) -> float:
@@ -63,6 +59,12 @@ def clamp(seconds: float) -> float:
     return float(min(max(seconds, 0.0), MAX_DELAY)) if seconds == seconds else MAX_DELAY
 
 
-def _positive(name: str, seconds: float) -> None:
-    if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
-        raise ConfigurationError(f"{name}={seconds!r}: wanted a number of seconds, 0 or more")
+def _positive(name: str, seconds: float) -> float:
+    return _number(name, seconds, 0, math.inf, "a number of seconds, 0 or more")
+
+
+def _number(name: str, given: float, least: float, most: float, wanted: str) -> float:
+    number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not (number and least <= given <= most and given < math.inf):  # NaN is not, either
+        raise ConfigurationError(f"{name}={shown(given)}: wanted {wanted}")
+    return float(min(given, sys.float_info.max))

@@ -16,14 +16,22 @@ from typing import Any, Concatenate, TypeVar, overload
 from fastsched.clock import SystemClock
 from fastsched.context import JobContext, check_own_run, unbroken
 from fastsched.engine import Engine, node_stats
-from fastsched.errors import ConfigurationError
+from fastsched.errors import ConfigurationError, shown
 from fastsched.events import Events, Hook, Transition
 from fastsched.handle import E, JobFunction, JobHandle, P, R, Registrar
 from fastsched.handler import Handler, make_handler
 from fastsched.ids import check_id
 from fastsched.job import Job, NewJob, State
 from fastsched.node import Settings
-from fastsched.options import Seconds, named_all, positive, seconds
+from fastsched.options import (
+    Seconds,
+    check_new_jobs,
+    named,
+    named_all,
+    patience,
+    positive,
+    seconds,
+)
 from fastsched.redis_choice import redis_of
 from fastsched.report import Report
 from fastsched.retry import Backoff
@@ -33,6 +41,7 @@ from fastsched.stores.base import LEASE, Cancelled
 from fastsched.user_connection import UserConnection, adapt
 
 DEFAULT_URL = "sqlite:///fastsched.db"
+MOST_WORKERS = 10_000
 _H = TypeVar("_H", bound=Hook)
 _schedulers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
@@ -78,7 +87,7 @@ class Scheduler:
     ) -> None:
         self._clock = SystemClock()
         self._settings = Settings(
-            workers=positive("workers", workers),
+            workers=positive("workers", workers, most=MOST_WORKERS),
             queues=None if queues is None else named_all("queues", queues),
             stop_grace=seconds("stop_grace", stop_grace),
             interrupt_grace=seconds("interrupt_grace", interrupt_grace, least=0.01),
@@ -127,7 +136,9 @@ class Scheduler:
             if self._engine is not None:
                 raise ConfigurationError("the scheduler is in use already; configure it before")
             if workers is not None:
-                self._settings = replace(self._settings, workers=positive("workers", workers))
+                self._settings = replace(
+                    self._settings, workers=positive("workers", workers, most=MOST_WORKERS)
+                )
             if queues is not None:
                 self._settings = replace(self._settings, queues=named_all("queues", queues))
             if store_url is not None:
@@ -294,7 +305,7 @@ class Scheduler:
         With `connection` they become part of that connection's transaction: see `transaction`.
         """
         batch = list(jobs)
-        _check_jobs(batch)
+        check_new_jobs(batch)
         if batch:
             self._insert(batch, self._through.get() if connection is None else adapt(connection))
         return [JobHandle(job.id, self) for job in batch]
@@ -315,16 +326,17 @@ class Scheduler:
         from fastsched import async_calls
 
         batch = list(jobs)
-        _check_jobs(batch)
+        check_new_jobs(batch)
         if batch:
             await async_calls.insert(await self._aopen(), batch, self._through.get())
         return [JobHandle(job.id, self) for job in batch]
 
-    async def await_end(self, job_id: str, timeout: float | None = None) -> State:
+    async def await_end(self, job_id: str, timeout: Seconds | None = None) -> State:
         """`wait` for asyncio programs: does not block the event loop."""
         from fastsched import async_calls
 
-        return await async_calls.wait(await self._aopen(), check_id(job_id), timeout)
+        job_id, timeout = check_id(job_id), patience(timeout)
+        return await async_calls.wait(await self._aopen(), job_id, timeout)
 
     async def _aopen(self) -> Engine:
         engine = self._engine
@@ -387,20 +399,25 @@ class Scheduler:
                 state = State(state)
             except ValueError:
                 raise ConfigurationError(
-                    f"state={state!r}: wanted one of {', '.join(State)}"
+                    f"state={shown(state)}: wanted one of {', '.join(State)}"
                 ) from None
-        return self._open().store.jobs(
-            state=state, kind=kind, queue=queue, after=after, limit=positive("limit", limit)
-        )
+        page: dict[str, Any] = {
+            "state": state,
+            "kind": None if kind is None else named("kind", kind),
+            "queue": None if queue is None else named("queue", queue),
+            "after": None if after is None else check_id(after),
+            "limit": positive("limit", limit),
+        }
+        return self._open().store.jobs(**page)
 
     def dead_letters(self, *, after: str | None = None, limit: int = 100) -> list[Job]:
         """A page of dead letters with their newest failure, oldest first."""
         return self.jobs(State.DEAD, after=after, limit=limit)
 
     @unbroken
-    def wait(self, job_id: str, timeout: float | None = None) -> State:
+    def wait(self, job_id: str, timeout: Seconds | None = None) -> State:
         """Wait until a job has ended, here or elsewhere; the state in which it did."""
-        job_id = check_id(job_id)
+        job_id, timeout = check_id(job_id), patience(timeout)
         engine = self._open()
         engine.listen()
         ended: list[State] = []
@@ -418,13 +435,14 @@ class Scheduler:
 
     @unbroken
     def wait_until_idle(
-        self, timeout: float | None = None, *, include_scheduled: bool = False
+        self, timeout: Seconds | None = None, *, include_scheduled: bool = False
     ) -> None:
         """Wait until nothing is ready or running, in any process on this store.
 
         Jobs due later, retries among them, are waited for with `include_scheduled`. Raises
         `TimeoutError` after `timeout` seconds.
         """
+        timeout = patience(timeout)
         engine = self._open()
         engine.listen()
 
@@ -488,6 +506,8 @@ class Scheduler:
         return self._on(Transition.CANCELLED, hook)
 
     def _on(self, transition: Transition, hook: _H) -> _H:
+        if not callable(hook):
+            raise ConfigurationError(f"{shown(hook)} is no hook: wanted a function hook(event)")
         self._events.on(transition, hook)
         return hook
 
@@ -508,14 +528,6 @@ class Scheduler:
 
 def _name(function: Callable[..., Any]) -> tuple[str, str]:
     return function.__module__, function.__qualname__
-
-
-def _check_jobs(jobs: Sequence[NewJob]) -> None:
-    for job in jobs:
-        if not isinstance(job, NewJob):
-            raise TypeError(
-                f"cannot enqueue {type(job).__name__}; wanted a job made by function.job(...)"
-            )
 
 
 def _forsake_all() -> None:

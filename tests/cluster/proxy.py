@@ -1,4 +1,4 @@
-"""A TCP proxy that does to connections what networks do: cut them, or swallow what is sent."""
+"""A TCP proxy that does to connections what networks do: cut, swallow, delay and slice."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ class Proxy:
     def __init__(self, target: str) -> None:
         self._target = target
         self._lock = threading.Lock()
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._pairs: dict[frozenset[socket.socket], int] = {}
+        """The two ends of each connection, and how many ways through it are open."""
         self._threads: list[threading.Thread] = []
         self._left: dict[Way, int | None] = {"sent": None, "answered": None}
         self._refuse_after = False
         self._refusing = False
         self._swallowing = False
+        self._delay = 0.0
+        self._slice = 0
         self.cuts = 0
         """How often connections were cut."""
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -41,8 +44,13 @@ class Proxy:
         """From now on nothing arrives anywhere, and no connection ends."""
         self._swallowing = True
 
+    def drag(self, delay: float, *, slice: int = 0) -> None:
+        """From now on everything is so many seconds late, and comes in slices of so many bytes."""
+        self._delay, self._slice = delay, slice
+
     def heal(self) -> None:
         """Pass everything on again; connections that have swallowed something are reset."""
+        self.drag(0.0)
         self._left = {"sent": None, "answered": None}
         self._refusing = False
         if self._swallowing:
@@ -52,7 +60,7 @@ class Proxy:
     def reset(self) -> None:
         """Reset every connection."""
         with self._lock:
-            pairs, self._pairs = self._pairs, set()
+            pairs, self._pairs = self._pairs, {}
         for pair in pairs:
             for end in pair:
                 with contextlib.suppress(OSError):
@@ -85,9 +93,15 @@ class Proxy:
                     client.close()
                     continue
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(self._target)
+                try:
+                    server.connect(self._target)
+                except OSError:  # nobody listens there
+                    client.close()
+                    server.close()
+                    continue
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
-                    self._pairs.add((client, server))
+                    self._pairs[frozenset((client, server))] = 2
                 self._spawn(self._pump, client, server, "sent")
                 self._spawn(self._pump, server, client, "answered")
 
@@ -97,7 +111,7 @@ class Proxy:
                 if self._swallowing:
                     continue
                 passed, cut = self._allowed(way, data)
-                sink.sendall(passed)
+                self._pass_on(passed, sink)
                 if cut:
                     self.reset()
                     return
@@ -105,6 +119,29 @@ class Proxy:
             for end in (source, sink):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+            self._retire(frozenset((source, sink)))
+
+    def _retire(self, pair: frozenset[socket.socket]) -> None:
+        """One way of a connection is over; close it with the second."""
+        with self._lock:
+            if pair not in self._pairs:  # it was reset
+                return
+            self._pairs[pair] -= 1
+            if self._pairs[pair]:
+                return
+            del self._pairs[pair]
+        for end in pair:
+            end.close()
+
+    def _pass_on(self, data: bytes, sink: socket.socket) -> None:
+        if self._delay:
+            threading.Event().wait(self._delay)
+        while size := self._slice:
+            if len(data) <= size:
+                break
+            sink.sendall(data[:size])
+            data = data[size:]
+        sink.sendall(data)
 
     def _allowed(self, way: Way, data: bytes) -> tuple[bytes, bool]:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import traceback
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -12,7 +13,7 @@ from builders import in_thread, new_job, until
 from clocks import PATIENCE
 from psycopg.rows import dict_row
 
-from fastsched import Scheduler, State
+from fastsched import Scheduler, State, StoreUnavailable
 from fastsched.clock import SystemClock
 from fastsched.ids import new_id
 from fastsched.stores import postgres_nodes
@@ -88,6 +89,25 @@ def test_a_lock_that_a_lost_session_still_has_does_not_count(connect) -> None:
     store._keeps.disconnect()
     until(lambda: locks(observer) == 1)
     assert observer.tend(watching).dead_nodes  # so that its death shows again
+
+
+def test_a_node_that_lost_its_connection_locks_again(connect) -> None:
+    store, observer = connect(), connect()
+    node, watching = node_of(store), node_of(observer)
+    store._keeps.disconnect()
+    until(lambda: locks(observer) == 1)
+    assert store.tend(node).stands
+    assert locks(observer) == 2
+    assert not observer.tend(watching).dead_nodes
+
+
+def test_no_error_of_a_connection_shows_its_password() -> None:
+    store = PostgresStore("postgresql://user:hunter2@127.0.0.1:1/db", keep_done=False)
+    with pytest.raises(StoreUnavailable) as refused:
+        store.open()
+    assert "127.0.0.1" in str(refused.value)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+    store.close()
 
 
 def locks(store: PostgresStore) -> int:

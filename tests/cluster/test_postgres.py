@@ -87,6 +87,24 @@ def test_cut_connections_come_back_and_nothing_is_lost(pg_url, cluster):
     assert (store.accepted, store.done, store.live) == (100, 100, 0)
 
 
+def test_a_short_lease_is_renewed_several_times_before_it_is_over(pg_url, cluster):
+    renewals, left = set(), []
+    with cluster(pg_url, lease=1.0), psycopg.connect(pg_url, autocommit=True) as db:
+
+        def renewed(times: int) -> bool:
+            row = db.execute(
+                "SELECT lease_until, extract(epoch FROM lease_until - clock_timestamp())"
+                " FROM fastsched.nodes"
+            ).fetchone()
+            assert row is not None
+            renewals.add(row[0])
+            left.append(row[1])
+            return len(renewals) > times
+
+        until(lambda: renewed(4))
+    assert min(left) > 0.4
+
+
 def test_a_node_that_others_count_as_dead_takes_a_new_identity(pg_url, cluster):
     scheduler = cluster(pg_url)
     job = scheduler.job(kind="job")(lambda: None)

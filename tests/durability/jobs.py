@@ -13,12 +13,21 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from history import Journal
 
-from fastsched import JobCancelled, JobContext, JobStopped, NewJob, Scheduler, StoreError
+from fastsched import (
+    EnqueueUnknown,
+    JobCancelled,
+    JobContext,
+    JobStopped,
+    NewJob,
+    Scheduler,
+    StoreError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +137,9 @@ class Jobs:
         self.spin = self.scheduler.job(kind="spin")(self._spin)
         self.poison = self.scheduler.job(kind="poison")(self._poison)
         self.split = self.scheduler.job(kind="split")(self._split)
+        self.book = self.scheduler.job(kind="book", backoff=lambda *_: 0.05)(self._book)
+        mark = "%s" if self.scheduler.store_url.startswith("postgres") else "?"
+        self._book_in = f"INSERT INTO booked VALUES ({mark}, {mark})"
 
     # Jobs ----------------------------------------------------------------------------------------
 
@@ -184,23 +196,33 @@ class Jobs:
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             say("split", code)
 
+    def _book(self, ctx: JobContext, ms: float) -> None:
+        """Its effect and its end are one transaction; that it ends is noted before the commit."""
+        with self._noted(ctx, ctx.transaction()) as db:
+            db.execute(self._book_in, (ctx.id, ctx.claim.claim_no))
+            ctx.wait(ms / 1000)
+
     @contextmanager
-    def _noted(self, ctx: JobContext) -> Iterator[None]:
-        """Note the start of a run, its effect, and its end."""
-        claim_no = ctx.claim.claim_no
-        self.journal.note(
-            "start", id=ctx.id, claim_no=claim_no, attempt=ctx.attempt, due=ctx.job.due_at
-        )
+    def _noted(
+        self, ctx: JobContext, transaction: AbstractContextManager[Any] | None = None
+    ) -> Iterator[Any]:
+        """Note the start of a run, its effect, and its end, inside of its transaction if any."""
+        facts = {"id": ctx.id, "claim_no": ctx.claim.claim_no}
+        self.journal.note("start", **facts, attempt=ctx.attempt, due=ctx.job.due_at)
         outcome = "failed"
         try:
-            yield
-            self.effects.add(ctx.id, claim_no)
-            outcome = "done"
-        except (JobCancelled, JobStopped):
-            outcome = "stopped"
+            with transaction or nullcontext() as value:
+                yield value
+                self.effects.add(ctx.id, ctx.claim.claim_no)
+                outcome = "done"
+                self.journal.note("end", **facts, outcome=outcome)
+        except BaseException as error:
+            if outcome == "done":
+                self.journal.note("undone", **facts)
+            else:
+                stopped = isinstance(error, (JobCancelled, JobStopped))
+                self.journal.note("end", **facts, outcome="stopped" if stopped else "failed")
             raise
-        finally:
-            self.journal.note("end", id=ctx.id, claim_no=claim_no, outcome=outcome)
 
     # Producing -----------------------------------------------------------------------------------
 
@@ -209,9 +231,19 @@ class Jobs:
         ids = [job.id for job in jobs]
         now = self.journal.now()
         for job in jobs:
-            self.journal.note("enqueue", id=job.id, not_before=now + job.delay)
+            self.journal.note(
+                "enqueue",
+                id=job.id,
+                not_before=now + job.delay,
+                books=job.kind == "book",
+                given=job.given_id,
+            )
         try:
             self.scheduler.enqueue_many(jobs)
+        except EnqueueUnknown:
+            for job_id in ids:
+                self.journal.note("enqueue_unknown", id=job_id)
+            raise
         except StoreError:
             for job_id in ids:
                 self.journal.note("enqueue_failed", id=job_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -63,6 +65,17 @@ class Process:
         raise AssertionError(
             f"{self.role} {self.pid} ended before {word!r}:\n{self.log.read_text()}"
         )
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether it has said that it is ready; does not wait for that."""
+        if self.node is None and self.lives and select.select([self._popen.stdout], [], [], 0)[0]:
+            self.ready()
+        return self.node is not None and self.lives
+
+    @property
+    def lives(self) -> bool:
+        return self._popen.poll() is None
 
     def ready(self) -> Process:
         """Wait until it runs jobs; it has said so before or says so now."""
@@ -174,11 +187,25 @@ class Lab:
     def verdict(self) -> History:
         """Check everything that a drained store must fulfil; the history."""
         history = self.history()
-        final = Final.of(self.scheduler, self.jobs.effects.all())
+        final = Final.of(self.scheduler, self.jobs.effects.all(), self.booked())
         violations = check(history, final)
         assert not violations, "\n".join(map(str, violations[:20]))
         self.integrity()
         return history
+
+    def make_books(self) -> None:
+        """Make the table in which jobs of the kind `book` write, before any of them runs."""
+        self.scheduler.store_stats()  # makes the file
+        with contextlib.closing(sqlite3.connect(self.jobs.file, timeout=60)) as db, db:
+            db.execute("CREATE TABLE booked (id TEXT, claim_no INTEGER)")
+
+    def booked(self) -> list[tuple[str, int]]:
+        """Job and claim number of every effect that was committed with the end of its job."""
+        with contextlib.closing(sqlite3.connect(self.jobs.file, timeout=60)) as db:
+            try:
+                return db.execute("SELECT id, claim_no FROM booked").fetchall()
+            except sqlite3.OperationalError:
+                return []  # a test without books
 
     def integrity(self) -> None:
         """SQLite finds no fault with the file, and nobody was told that it is locked."""

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from durability.jobs import Jobs, fork, join, say
 
@@ -134,13 +135,22 @@ ROLES: dict[str, Callable[[Jobs], None]] = {
 }
 
 
-def main(folder: str, role: str, *options: str, make: Callable[..., Jobs] = Jobs) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+def main(folder: str, role: str, *options: str) -> None:
+    log()
     for part in ("node", "writer"):  # not what becomes of single jobs: it would fill the pipe
         logging.getLogger(f"fastsched.{part}").addHandler(Telling())
+    ROLES[role](Jobs(Path(folder), role, **settings(*options)))
+
+
+def log() -> None:
+    """Warnings and worse to standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def settings(*options: str) -> dict[str, Any]:
+    """The options of the command line."""
     given = dict(option.split("=", 1) for option in options)
-    settings = {name: _value(text) for name, text in given.items()}
-    ROLES[role](make(Path(folder), role, **settings))
+    return {name: _value(text) for name, text in given.items()}
 
 
 def _value(text: str) -> int | float | str:

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from durability.disk import Ballast, NoDisk, small_disk
 from durability.lab import Lab
 from fastsched import StoreUnavailable
-
-
-class Ballast:
-    """Everything that is free on a disk, until it is thrown off."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "ballast"
-
-    def load(self) -> None:
-        block = b"b" * 4096
-        with self._path.open("ab", buffering=0) as file:
-            try:
-                while os.write(file.fileno(), block):
-                    pass
-            except OSError:
-                pass
-
-    def throw_off(self) -> None:
-        self._path.unlink()
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 MB, on which the store of `lab` is."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no `mount` here")
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            disk = stack.enter_context(small_disk(tmp_path / "store", 16))
+        except NoDisk as error:
+            pytest.skip(str(error))
+        yield disk
 
 
 def enqueue_until_full(lab: Lab) -> float:

@@ -7,7 +7,7 @@ that breaks it. `check` runs them all, in one pass each: O(n log n) in the numbe
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,10 +18,14 @@ from history.record import Held, History
 
 MAX_CRASHES = 3
 """Crashes charged to a job until it is a dead letter."""
+A_MOMENT = 0.05
+"""Seconds that a process may take from its last look at its place to the start of a run."""
+A_COMMIT = 1.0
+"""Seconds that the commit of an end may take."""
 CLOCK_LAG = 5.0
 """Seconds by which a process may at most believe that it is earlier than it is."""
 _MAYBE_DONE = ("done", "unknown")
-_COMES_BACK = ("failed", "snoozed", "unknown")
+_END = float("inf")
 
 
 class Row(NamedTuple):
@@ -29,6 +33,7 @@ class Row(NamedTuple):
 
     state: State
     crashes: int = 0
+    claim_no: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +44,25 @@ class Final:
     rows: Mapping[str, Row] = field(default_factory=dict)
     effects: AbstractSet[tuple[str, int]] | None = None
     """Job and claim number of every effect that a handler has committed; None: not recorded."""
+    booked: Sequence[tuple[str, int]] = ()
+    """The same of every effect that was committed in one transaction with the end of its job."""
 
     @classmethod
-    def of(cls, scheduler: Scheduler, effects: Iterable[tuple[str, int]] | None = None) -> Final:
+    def of(
+        cls,
+        scheduler: Scheduler,
+        effects: Iterable[tuple[str, int]] | None = None,
+        booked: Iterable[tuple[str, int]] = (),
+    ) -> Final:
         """Everything that the scheduler's store knows."""
         rows: dict[str, Row] = {}
         while page := scheduler.jobs(after=max(rows, default=None), limit=10_000):
-            rows |= {job.id: Row(job.state, job.crashes) for job in page}
+            rows |= {job.id: Row(job.state, job.crashes, job.claim_no) for job in page}
         return cls(
             stats=scheduler.store_stats(),
             rows=rows,
             effects=None if effects is None else frozenset(effects),
+            booked=tuple(booked),
         )
 
     def done(self, job_id: str) -> bool:
@@ -95,16 +108,28 @@ def unexpected(history: History, final: Final) -> _Found:
             yield job_id, "started, though its enqueue was refused"
 
 
+def spared(history: History, final: Final) -> _Found:
+    """A job that has crashed three processes is set aside: it does not crash a fourth."""
+    for job_id, row in final.rows.items():
+        if row.crashes + (row.state is not State.DEAD) > MAX_CRASHES:
+            yield job_id, f"{row.state} after {row.crashes} crashes"
+
+
 def nonsense(history: History, final: Final) -> _Found:
     """A run ends at most once, in the process in which it started, and after that."""
     yield from history.oddities
 
 
 def fence(history: History, final: Final) -> _Found:
-    """The claim number grows with every run of a job."""
+    """The claim number grows with every run of a job.
+
+    A process that was frozen between its last look at its place and the start makes that start
+    when it wakes.
+    """
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
-            if run.claim_no <= before.claim_no:
+            late = run.claim_no < before.claim_no and history.frozen_before(run, A_MOMENT)
+            if run.claim_no <= before.claim_no and not late:
                 yield job_id, f"{run} started after {before}"
 
 
@@ -129,7 +154,9 @@ def rerun(history: History, final: Final) -> _Found:
     long, or because a fault hit the process in it."""
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
-            asked = before.outcome in _COMES_BACK or before.claim_no in history.timed_out[job_id]
+            if run.claim_no < before.claim_no:
+                continue  # see `fence`
+            asked = before.failed or before.outcome == "snoozed"
             if not asked and not history.cuts(before, run.began):
                 yield job_id, f"{run} started, though nothing had happened to {before}"
 
@@ -160,19 +187,19 @@ def attempts(history: History, final: Final) -> _Found:
         for run in runs:
             if run.attempt > failed + 1:
                 yield job_id, f"{run} counts as attempt {run.attempt} after {failed} failures"
-            timed_out = run.claim_no in history.timed_out[job_id]
-            failed += timed_out or run.outcome in ("failed", "unknown")
+            failed += run.failed
 
 
 def buried(history: History, final: Final) -> _Found:
-    """A dead letter has failed, or has crashed often enough; it is charged only with crashes of
-    processes in which it ran alone."""
-    alone = _alone(history) if any(row.crashes for row in final.rows.values()) else Counter()
+    """A dead letter has failed, or has crashed often enough; crashes are not invented."""
     for job_id, row in final.rows.items():
-        if row.crashes > alone[job_id]:
-            yield job_id, f"charged with {row.crashes} crashes, ran alone in {alone[job_id]}"
         runs = history.runs.get(job_id, [])
-        failed = history.timed_out[job_id] or any(run.outcome == "failed" for run in runs)
+        crashes = sum(run.ended is None and bool(history.cuts(run, _END)) for run in runs)
+        crashes += sum(history.died_after(run, A_COMMIT) for run in runs)
+        crashes += max(row.claim_no - len(runs), 0)  # recorded, and died before it started
+        if row.crashes > crashes:
+            yield job_id, f"charged with {row.crashes} crashes, took part in {crashes}"
+        failed = any(run.failed for run in runs)
         if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
             yield job_id, f"dead after {row.crashes} crashes and no failure"
 
@@ -192,6 +219,18 @@ def _alone(history: History) -> Counter[str]:
             if len(under_way) == 1:
                 alone[under_way[0]] += 1
     return alone
+
+
+def bystander(history: History, final: Final) -> _Found:
+    """A job is charged only with crashes of processes in which it ran alone.
+
+    Only where the backlogs are recorded, and so every step of a run.
+    """
+    charged = {job_id: row.crashes for job_id, row in final.rows.items() if row.crashes}
+    alone = _alone(history) if charged and history.backlogs else Counter(charged)
+    for job_id, crashes in charged.items():
+        if crashes > alone[job_id]:
+            yield job_id, f"charged with {crashes} crashes, ran alone in {alone[job_id]}"
 
 
 def late(history: History, final: Final) -> _Found:
@@ -243,6 +282,24 @@ def effects(history: History, final: Final) -> _Found:
             yield job_id, f"{run} ended without its effect"
 
 
+def books(history: History, final: Final) -> _Found:
+    """An effect that is committed with the end of its job is there once if it is done, or not."""
+    claims = defaultdict(list)
+    for job_id, claim_no in final.booked:
+        claims[job_id].append(claim_no)
+    for job_id, booked in claims.items():
+        if len(booked) > 1:
+            yield job_id, f"its effect was committed by the claims {sorted(booked)}"
+        newest = max((run.claim_no for run in history.runs.get(job_id, ())), default=None)
+        if booked[-1] != newest:
+            yield job_id, f"its effect is of claim {booked[-1]}, the newest run is of {newest}"
+        if not final.done(job_id):
+            yield job_id, f"its effect is committed, and it is {final.rows[job_id].state}"
+    for job_id in history.accepted:
+        if history.offers[job_id].books and final.done(job_id) and job_id not in claims:
+            yield job_id, "done without the effect that is committed with its end"
+
+
 def balance(history: History, final: Final) -> _Found:
     """accepted = done + dead + cancelled + expired + live; the history counts the same."""
     stats = final.stats
@@ -273,5 +330,5 @@ def stuck(history: History, final: Final) -> _Found:
 
 RULES: tuple[_Rule, ...] = (
     lost, unexpected, nonsense, fence, stale, rerun, revived, obstinate, early, late, order,
-    attempts, buried, effects, balance, stuck,
+    attempts, buried, bystander, effects, books, balance, stuck, spared,
 )  # fmt: skip

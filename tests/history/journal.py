@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from time import time  # bound now: a test may set the clock of its process wrong, not this one
 from typing import Any
-
-from fastsched.clock import SystemClock
 
 
 class Journal:
@@ -16,9 +15,12 @@ class Journal:
     One event is one line and one `os.write`: once it has returned the line is in the page cache,
     which outlives the process. Every line carries `event`, `pid` and `at` (store time). The events:
 
-    enqueue         id, not_before (optional)  about to be enqueued, not to start earlier
+    enqueue         id, not_before, books,     about to be enqueued, not to start earlier; whether
+                    given (all optional)       its effect is committed together with its end, and
+                                               whether its caller chose the id
     enqueue_ok      id                         it was accepted
     enqueue_failed  id                         it was refused; with neither, nobody knows
+    enqueue_unknown id                         its caller was told that nobody knows
     cancelled       id                         the store said that it will never start
     start           id, claim_no, attempt, due a run begins, of a job due then
     end             id, claim_no, outcome      its handler is about to return: `done`, `failed`
@@ -28,6 +30,8 @@ class Journal:
     committing      id, claim_no               its transaction, which completes it, is about to be
                                                committed: until it ends, its outcome is `unknown`
     hurried         id                         somebody asked that it run before it is due
+    undone          id, claim_no               its end was to be committed with its effect, and the
+                                               commit failed
     completed       id, claim_no               the node was told that its completion is committed
     requested       id, claim_no               it was asked to stop for good while claimed so
     requeued        id                         somebody asked that a dead letter run again
@@ -40,14 +44,13 @@ class Journal:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._pid = os.getpid()
-        self._clock = SystemClock()
         self._file = os.open(
             folder / f"{name}-{self._pid}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600
         )
 
     def now(self) -> float:
         """Store time, as in `at`."""
-        return self._clock.now()
+        return time()
 
     def note(self, event: str, **facts: Any) -> None:
         """Write one event down."""

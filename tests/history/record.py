@@ -16,6 +16,10 @@ class Offer:
 
     at: float
     not_before: float
+    books: bool = False
+    """Whether its effect is committed together with its end."""
+    given: bool = False
+    """Whether its caller chose the id."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,15 @@ class Run:
     ended: float | None = None
     outcome: str | None = None
     deadline: float | None = None
+    timed_out: bool = False
+    """Whether its node gave it up because it took too long."""
+    undone: bool = False
+    """Whether the commit that was to follow its end has failed, as far as its process knows."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it may be charged as an attempt."""
+        return self.outcome in ("failed", "unknown") or self.undone or self.timed_out
 
     def under_way(self, at: float) -> bool:
         return self.began <= at and (self.ended is None or self.ended > at)
@@ -70,6 +83,8 @@ class History:
     offers: dict[str, Offer] = field(default_factory=dict)
     accepted: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    """Jobs of which their callers were told that nobody knew whether they were accepted."""
     cancelled: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     """Runs of each job in order of their beginning."""
@@ -77,8 +92,6 @@ class History:
     """Claim numbers whose completion was reported as committed."""
     hurried: set[str] = field(default_factory=set)
     """Jobs that were made due before their time."""
-    timed_out: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """Claim numbers of runs that were given up because they took too long."""
     faults: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
     frozen: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
     """When a process stood still, by process, whether that had consequences or not."""
@@ -105,17 +118,22 @@ class History:
     def _add(self, event: str, at: float, pid: int, id: str = "", **facts: Any) -> None:
         match event:
             case "enqueue":
-                self.offers.setdefault(id, Offer(at, facts.get("not_before", at)))
+                self.offers.setdefault(id, Offer(at, **{"not_before": at, **facts}))
             case "enqueue_ok":
                 self.accepted.add(id)
             case "enqueue_failed":
                 self.refused.add(id)
+            case "enqueue_unknown":
+                self.unknown.add(id)
             case "cancelled":
                 self.cancelled.setdefault(id, at)
             case "start":
                 self.runs[id].append(Run(id=id, pid=pid, began=at, **facts))
             case "end":
                 self._end(id, pid, at, **facts)
+            case "undone":
+                for run in self.runs.get(id, ()):
+                    run.undone |= run.claim_no == facts["claim_no"]
             case "completed":
                 self.completions[id].append(facts["claim_no"])
             case "hurried":
@@ -133,7 +151,8 @@ class History:
             case "held" | "taken" | "dropped":
                 self.backlogs[pid].append(Held(event, at, id, **facts))
             case "timed_out":
-                self.timed_out[id].add(facts["claim_no"])
+                for run in self.runs.get(id, ()):
+                    run.timed_out |= run.claim_no == facts["claim_no"]
             case "fault":
                 self.faults[pid].append(Fault(pid, facts["what"], at, facts.get("until", at)))
             case _:
@@ -163,6 +182,17 @@ class History:
     def cuts(self, run: Run, before: float) -> list[Fault]:
         """The faults of the run's process that overlap the run and began `before` then."""
         return [f for f in self.faults.get(run.pid, ()) if run.began <= f.until and f.at <= before]
+
+    def frozen_before(self, run: Run, moment: float) -> bool:
+        """Whether a fault of its process ended no more than a moment before it began."""
+        return any(f.at <= run.began <= f.until + moment for f in self.faults.get(run.pid, ()))
+
+    def died_after(self, run: Run, seconds: float) -> bool:
+        """Whether its process was killed so soon after it that its end may not be committed."""
+        return run.ended is not None and any(
+            f.what == "kill" and run.ended <= f.at <= run.ended + seconds
+            for f in self.faults.get(run.pid, ())
+        )
 
 
 def _events(file: Path) -> Iterator[dict[str, Any]]:

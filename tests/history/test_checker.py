@@ -26,6 +26,7 @@ class Tale:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.effects: set[tuple[str, int]] = set()
+        self.booked: list[tuple[str, int]] = []
         self.rows: dict[str, Row] = {}
         self.counts: dict[str, int] = {}
 
@@ -65,9 +66,9 @@ class Tale:
     def kill(self, pid: int) -> None:
         self.note("fault", pid, what="kill")
 
-    def keep(self, state: State, crashes: int = 0, id: str = "j") -> None:
+    def keep(self, state: State, crashes: int = 0, claim_no: int = 0, id: str = "j") -> None:
         """The store has a row of it at the end."""
-        self.rows[id] = Row(state, crashes)
+        self.rows[id] = Row(state, crashes, claim_no)
         self.count(**{state.value: 1})
 
     def count(self, **counts: int) -> None:
@@ -75,7 +76,12 @@ class Tale:
             self.counts[name] = self.counts.get(name, 0) + by
 
     def broken_rules(self) -> set[str]:
-        final = Final(stats=replace(EMPTY, **self.counts), rows=self.rows, effects=self.effects)
+        final = Final(
+            stats=replace(EMPTY, **self.counts),
+            rows=self.rows,
+            effects=self.effects,
+            booked=self.booked,
+        )
         return {violation.rule for violation in check(History.of(self.events), final)}
 
 
@@ -121,6 +127,58 @@ def a_killed_process_ran_again_elsewhere(tale: Tale) -> None:
     tale.start(B, 2)
     tale.end(B, 2)
     tale.count(done=1)
+
+
+@good
+def an_effect_was_committed_with_the_end(tale: Tale) -> None:
+    tale.accept(books=True)
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.kill(A)  # before the commit
+    tale.start(B, 2)
+    tale.end(B, 2)
+    tale.booked = [("j", 2)]
+    tale.count(done=1)
+
+
+@good
+def a_process_frozen_just_before_a_start_makes_it_when_it_wakes(tale: Tale) -> None:
+    tale.accept()
+    tale.note("start", B, id="j", claim_no=2, attempt=1, due=0.0)
+    tale.end(B, 2)
+    tale.note("fault", A, what="freeze", at=0.5, until=float(len(tale.events)))
+    tale.events.append({"event": "start", "pid": A, "at": len(tale.events) - 0.99, "id": "j",
+                        "claim_no": 1, "attempt": 1, "due": 0.0})  # fmt: skip
+    tale.end(A, 1)
+    tale.count(done=1)
+
+
+@good
+def the_commit_of_an_end_failed_and_was_charged(tale: Tale) -> None:
+    tale.accept(books=True)
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.note("undone", A, id="j", claim_no=1)
+    tale.note("fault", A, what="cut")
+    tale.start(A, 2, attempt=2)
+    tale.end(A, 2)
+    tale.booked = [("j", 2)]
+    tale.count(done=1)
+
+
+@good
+def a_kill_between_the_record_of_a_start_and_the_start_was_charged(tale: Tale) -> None:
+    tale.accept()
+    tale.keep(State.SCHEDULED, crashes=1, claim_no=1)
+
+
+@good
+def a_kill_between_the_end_and_its_commit_was_charged(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.kill(A)
+    tale.keep(State.SCHEDULED, crashes=1, claim_no=1)
 
 
 @good
@@ -296,7 +354,7 @@ def a_process_died_between_the_note_of_a_suspects_start_and_its_start(tale: Tale
         tale.kill(pid)
     tale.take("j", (0.0, 0.0, 1.0), pid=300, claim_no=3)
     tale.kill(300)
-    tale.keep(State.DEAD, crashes=3)
+    tale.keep(State.DEAD, crashes=3, claim_no=3)
 
 
 # Bad ones ----------------------------------------------------------------------------------------
@@ -477,10 +535,11 @@ def a_bystander_was_charged(tale: Tale) -> None:
     tale.keep(State.SCHEDULED, crashes=1)
 
 
-@breaks("buried")
+@breaks("bystander")
 def a_bystander_was_charged_with_a_crash_of_its_process(tale: Tale) -> None:
     tale.accept()
     tale.accept("poison")
+    tale.take("j", (0.0, 0.0, 1.0))
     tale.start(A, 1)
     tale.start(A, 1, id="poison")
     tale.kill(A)
@@ -531,6 +590,24 @@ def a_job_is_dead_for_no_reason(tale: Tale) -> None:
     tale.keep(State.DEAD, crashes=1)
 
 
+@breaks("spared")
+def a_poison_was_run_a_fourth_time(tale: Tale) -> None:
+    tale.accept()
+    for claim_no, pid in enumerate((A, B, 300, 400), 1):
+        tale.start(pid, claim_no)
+        tale.kill(pid)
+    tale.keep(State.DEAD, crashes=4)
+
+
+@breaks("spared")
+def a_poison_waits_for_its_fourth_run(tale: Tale) -> None:
+    tale.accept()
+    for claim_no, pid in enumerate((A, B, 300), 1):
+        tale.start(pid, claim_no)
+        tale.kill(pid)
+    tale.keep(State.SCHEDULED, crashes=3)
+
+
 @breaks("effects")
 def an_effect_without_a_run(tale: Tale) -> None:
     a_job_ran(tale)
@@ -563,6 +640,33 @@ def a_completion_was_counted_twice(tale: Tale) -> None:
     tale.accept(id="k")
     tale.keep(State.CANCELLED, id="k")
     tale.count(done=1, cancelled=-1)
+
+
+@breaks("books")
+def an_effect_was_committed_twice(tale: Tale) -> None:
+    an_effect_was_committed_with_the_end(tale)
+    tale.booked = [("j", 1), ("j", 2)]
+
+
+@breaks("books")
+def an_old_claim_committed_its_effect(tale: Tale) -> None:
+    an_effect_was_committed_with_the_end(tale)
+    tale.booked = [("j", 1)]
+
+
+@breaks("books")
+def the_end_was_committed_without_its_effect(tale: Tale) -> None:
+    an_effect_was_committed_with_the_end(tale)
+    tale.booked = []
+
+
+@breaks("books")
+def the_effect_was_committed_without_the_end(tale: Tale) -> None:
+    tale.accept(books=True)
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.booked = [("j", 1)]
+    tale.keep(State.SCHEDULED)
 
 
 @breaks("stuck")

@@ -9,7 +9,7 @@ from builders import in_threads, until
 from clocks import PATIENCE
 
 from fastsched import State
-from fastsched.node import MOST_HELD
+from fastsched.pace import MOST_HELD
 
 
 @pytest.fixture

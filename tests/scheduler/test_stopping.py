@@ -373,6 +373,26 @@ def test_a_hurried_stop_does_not_wait_for_its_grace(make_scheduler, stubborn, st
     assert handle.state() is State.READY
 
 
+def test_jobs_that_wait_are_given_back_at_once_and_not_when_the_running_ones_end(
+    make_scheduler, gates
+):
+    scheduler, witness = make_scheduler(workers=1), make_scheduler()
+    gate = gates(scheduler)
+    quick = scheduler.job(kind="quick")(lambda: None)
+    scheduler.start()
+    scheduler.enqueue_many(quick.job() for _ in range(300))
+    scheduler.wait_until_idle(PATIENCE)  # at this pace the node claims more than it has workers
+    _, *waiting = scheduler.enqueue_many(
+        [gate.job.options(priority=100).job(), *(quick.job() for _ in range(5))]
+    )
+    until(lambda: scheduler.stats().queue_length == len(waiting))
+    stopping = in_thread(scheduler.stop)
+    until(lambda: all(witness.state(handle.id) is State.READY for handle in waiting))
+    assert stopping.pending
+    gate.open()
+    stopping.get()
+
+
 def test_stopping_and_starting_may_be_repeated(make_scheduler):
     scheduler = make_scheduler(workers=1)
     job = scheduler.job(kind="job")(lambda: None)

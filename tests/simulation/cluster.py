@@ -326,9 +326,15 @@ class Place:
         cluster = self.cluster
         jobs = [_job(job_id, work) for job_id, work in batch]
         cluster.works.update(batch)
-        for job in jobs:
+        for job, (_, work) in zip(jobs, batch, strict=True):
             cluster.offered.append(job.id)
-            cluster.note("enqueue", self.process, id=job.id, not_before=self.world.now + job.delay)
+            cluster.note(
+                "enqueue",
+                self.process,
+                id=job.id,
+                not_before=self.world.now + job.delay,
+                books=work.does[0] == "effect",
+            )
         unknown = False
         while True:
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -224,27 +223,21 @@ def _violations(cluster: Cluster) -> list[str]:
     )
     final = Final(
         stats=StoreStats.of(counts, [], cluster.world.now),
-        rows={row.id: Row(row.state, row.crashes) for row in db.rows.values()},
+        rows={row.id: Row(row.state, row.crashes, row.claim_no) for row in db.rows.values()},
+        booked=tuple(db.effects),
     )
     history = History.of(cluster.history)
     found = [f"{v.rule}: {v.id} {v.how}" for v in check(history, final)]
-    return found + list(_more_violations(cluster, history, final))
+    return found + list(_more_violations(cluster, final))
 
 
-def _more_violations(cluster: Cluster, history: History, final: Final) -> Iterator[str]:
-    """What only the simulation knows: who is poison, whose effects are transactional."""
-    effects = Counter(job_id for job_id, _ in cluster.db.effects)
+def _more_violations(cluster: Cluster, final: Final) -> Iterator[str]:
+    """What only the simulation knows: who is poison, and which nodes should be gone."""
     for job_id, work in cluster.works.items():
         row = final.rows.get(job_id)
         dead = row is not None and row.state is State.DEAD
         if work.does[0] == "poison" and dead and row.crashes != MAX_CRASHES:
             yield f"poison: {job_id} is dead after {row.crashes} crashes"
-        if work.does[0] == "effect":
-            wanted = job_id in history.accepted and final.done(job_id)
-            if effects[job_id] > 1 or (wanted and not effects[job_id]):
-                yield f"transaction: {job_id} has {effects[job_id]} effects"
-            if effects[job_id] and not final.done(job_id):
-                yield f"transaction: {job_id} is {row and row.state}, and has its effect"
     for node, row in cluster.db.nodes.items():
         if row.alive:
             yield f"left: node {node} has not"

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from fastsched.stores import postgres_nodes
 from fastsched.stores.postgres import PostgresStore
 
 from .lab import Lab, MemoryBase, SqliteBase
 from .postgres_base import PostgresBase
+
+settings.register_profile("store", max_examples=30)
+settings.register_profile("store-thorough", max_examples=2_000)
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +37,10 @@ def lab(request, tmp_path, monkeypatch) -> Iterator[Lab]:
         monkeypatch.setattr(postgres_nodes, "RELOCK_GRACE", 0.0)
         lab = Lab(PostgresBase(request.getfixturevalue("pg_url")))
     yield lab
-    lab.check_conservation()
-    lab.close()
+    try:
+        lab.check_conservation()
+    finally:
+        lab.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from simulation.store import MemoryStore
 from fastsched.ids import new_id
 from fastsched.job import MIN_PRIORITY, Claim, ClaimedJob, Job, NewJob, State
 from fastsched.outcomes import Outcome
-from fastsched.stores.base import ClaimRequest, Flush, Flushed, NodeInfo, Presence, Store
+from fastsched.stores.base import ClaimRequest, Flush, Flushed, NodeInfo, Presence, Store, Tended
 from fastsched.stores.sqlite import SqliteStore
 
 
@@ -59,7 +59,7 @@ class SqliteBase:
 class MemoryBase:
     """The store of the simulation, in the ways of SQLite or in those of PostgreSQL."""
 
-    def __init__(self, *, knows_what_ran: bool = True) -> None:
+    def __init__(self, folder: Path | None = None, *, knows_what_ran: bool = True) -> None:
         self.knows_what_ran = knows_what_ran
         self._clock = ManualClock()
         self._database = Database(self._clock.now, knows_what_ran=knows_what_ran)
@@ -104,11 +104,7 @@ class Lab:
         """Register a node; its id."""
         store = store or self.store
         info = NodeInfo(
-            id=id or new_id(),
-            host="here",
-            pid=1,
-            workers=workers,
-            started_at=store.clock.now(),
+            id=id or new_id(), host="here", pid=1, workers=workers, started_at=store.clock.now()
         )
         self.presences[info.id] = store.register(info, 2 * workers)
         self._of_node[info.id] = store
@@ -117,6 +113,18 @@ class Lab:
     def mortal_node(self, id: str | None = None) -> str:
         """A node of a process of its own, which can be killed."""
         return self.node(self.connect(), id=id)
+
+    def leave(self, node: str) -> None:
+        """The node leaves, in an orderly way."""
+        self._of_node[node].leave(node)
+
+    def tend(self, node: str) -> Tended:
+        """The node tends its place."""
+        return self._of_node[node].tend(node)
+
+    def reconcile(self, node: str, held: frozenset[str]) -> int:
+        """The node says what it holds."""
+        return self._of_node[node].reconcile(node, held)
 
     def kill(self, node: str) -> None:
         """The node's process dies."""

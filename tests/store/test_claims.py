@@ -159,6 +159,21 @@ def test_a_given_id_that_was_made_by_the_store_before_is_known(lab):
     assert lab.store.flush(Flush(jobs=[given(id=job.id)])).known == {job.id}
 
 
+def test_processes_that_give_one_id_at_once_store_it_once(lab):
+    stores = [lab.connect() for _ in range(4)]
+    for _ in range(10):
+        jobs = [given(queue="common"), given(queue="common")]
+
+        def give(number, jobs=jobs):
+            return stores[number].flush(Flush(jobs=jobs[:: 1 if number % 2 else -1]))
+
+        answers = in_threads(4, give)
+        assert sum(flushed.accepted for flushed in answers) == 2
+        for job in jobs:
+            assert sum(job.id not in flushed.known for flushed in answers) == 1
+    assert lab.total("accepted") == len(lab.ids(queue="common")) == 20
+
+
 # Order -------------------------------------------------------------------------------------------
 
 
@@ -269,12 +284,29 @@ def test_a_scheduled_job_is_claimed_when_it_is_due(lab, node):
     assert [job.id for job in lab.claim(node)] == [job_id]
 
 
+@pytest.mark.parametrize("size", [4, 40])  # few go into PostgreSQL by INSERT, many by COPY
+def test_jobs_of_one_batch_are_claimed_in_its_order_whether_they_have_deadlines_or_not(
+    lab, node, size
+):
+    jobs = [new_job(deadline=None if place % 3 else 3600.0) for place in range(size)]
+    ids = lab.add(*jobs)
+    assert [job.id for job in lab.claim(node)] == ids
+
+
 def test_due_jobs_are_ordered_among_the_ready_ones(lab, node):
     scheduled = lab.add_one(priority=5, delay=60)
     lab.pass_time(61)
     ready = lab.add_one(priority=4)
     hotter = lab.add_one(priority=6)
     assert [job.id for job in lab.claim(node)] == [hotter, scheduled, ready]
+
+
+def test_due_jobs_take_their_turn_though_ready_ones_fill_the_claim(lab, node):
+    scheduled = lab.add_one(priority=5, delay=60)
+    ready = [lab.add_one(priority=4) for _ in range(3)]
+    lab.pass_time(61)
+    assert [job.id for job in lab.claim(node, limit=1)] == [scheduled]
+    assert [job.id for job in lab.claim(node, limit=9)] == ready
 
 
 def test_a_future_job_of_high_priority_blocks_nothing(lab, node):

@@ -185,6 +185,24 @@ def test_an_orderly_failure_clears_the_crashes(lab, node):
     assert not lab.claim(node)[0].suspect
 
 
+def test_who_was_cleared_is_not_charged_with_a_later_crash(lab):
+    first, second = lab.mortal_node(), lab.mortal_node()
+    begin(lab, first, lab.claimed(first))
+    lab.kill(first)
+    lab.store.rescue(CRASHES)
+    (suspect,) = lab.claim(second)
+    assert suspect.suspect
+    begin(lab, second, suspect)  # alone
+    assert lab.end(suspect, second, Retry(0))
+    again, other = lab.claim(second)[0], lab.claimed(second)
+    assert not again.suspect
+    begin(lab, second, other, again)
+    before = lab.job(again.id).crashes
+    lab.kill(second)
+    assert list(lab.store.rescue(CRASHES).charged) == []
+    assert (lab.job(again.id).crashes, lab.job(other.id).crashes) == (before, 0)
+
+
 def test_a_job_that_had_ended_when_its_process_died_is_not_charged(lab):
     doomed = lab.mortal_node()
     job = lab.claimed(doomed)

@@ -182,6 +182,16 @@ def test_what_would_come_back_changed_is_refused_with_its_path(value, what):
     assert refused.value.path == "kwargs.user.created"
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2**64, (1, 2), Level.HIGH, uuid.uuid4()])
+def test_an_argument_itself_is_looked_at_as_closely_as_what_is_inside_one(value):
+    with pytest.raises(PayloadError) as refused:
+        encode(["before", value], {})
+    assert refused.value.path == "args[1]"
+    with pytest.raises(PayloadError) as refused:
+        encode([], {"before": 1, "given": value})
+    assert refused.value.path == "kwargs.given"
+
+
 @pytest.mark.parametrize("key", [1, None, True, (1,), Color.RED, b"k", Text("k")], ids=repr)
 def test_keys_that_are_not_str_are_refused(key):
     with pytest.raises(PayloadError, match="JSON keys are str") as refused:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,11 @@ def test_a_context_elsewhere_is_refused():
     for function in (second, keyword):
         with pytest.raises(ConfigurationError, match="must be the first parameter"):
             wants_context(function)
+
+
+def test_a_function_without_a_known_signature_is_refused():
+    with pytest.raises(ConfigurationError, match="sleep does not tell its arguments"):
+        wants_context(time.sleep)
 
 
 def test_generators_are_refused():

@@ -36,6 +36,23 @@ class OutOfReach:
         pass
 
 
+class Frozen(OutOfReach):
+    """A presence whose process is frozen while it writes the first start, past its lease."""
+
+    def __init__(self):
+        self.refused = False
+        self.left = []
+
+    def holds(self):
+        return not self.refused or bool(self.left)
+
+    def enter(self, slot, job):
+        self.refused = True
+
+    def leave(self, slot):
+        self.left.append(slot)
+
+
 class InReach(OutOfReach):
     def __init__(self):
         self.suspects = []
@@ -79,6 +96,13 @@ def make_pool(tmp_path):
 
 def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(make_pool):
     _, backlog, ended = make_pool(lambda: None, OutOfReach())
+    backlog.add([claimed_job(), claimed_job()])
+    until(lambda: len(ended) == 2)
+    assert ended == [RELEASE, DONE]
+
+
+def test_a_job_is_not_started_when_the_place_was_lost_while_its_start_was_written(make_pool):
+    _, backlog, ended = make_pool(lambda: None, Frozen())
     backlog.add([claimed_job(), claimed_job()])
     until(lambda: len(ended) == 2)
     assert ended == [RELEASE, DONE]

@@ -18,6 +18,7 @@ from fastsched.cli.options import (
 from fastsched.cli.output import say, say_json
 from fastsched.cli.problems import Problem
 from fastsched.cli.records import say_job, say_jobs
+from fastsched.cli.text import clean
 from fastsched.job import State
 from fastsched.scheduler import Scheduler
 
@@ -132,7 +133,7 @@ def _chosen(scheduler: Scheduler, kind: str | None, verb: str, *, yes: bool) -> 
     ):
         ids += [job.id for job in page]
     if ids and not yes:
-        of_kind = "" if kind is None else f" of kind {kind}"
+        of_kind = "" if kind is None else f" of kind {clean(kind)}"
         click.confirm(f"{verb} {len(ids):,} dead letters{of_kind}?", abort=True, err=True)
     return tuple(ids)
 

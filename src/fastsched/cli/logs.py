@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
-from fastsched.cli.text import iso
+from fastsched.cli.text import clean, clean_lines, iso
 
 _FIELDS = ("transition", "job_id", "kind", "queue", "attempt", "duration")
+
+
+class LineFormatter(logging.Formatter):
+    """A record is a line, and a traceback below it; nothing in them moves the cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return clean(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(clean_lines(super().formatException(ei)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -35,7 +46,7 @@ def set_up_logging(level: str, *, as_json: bool) -> None:
     handler.setFormatter(
         JsonFormatter()
         if as_json
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+        else LineFormatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s")
     )
     root.addHandler(handler)
     root.setLevel(level.upper())

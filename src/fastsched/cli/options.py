@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from fastsched.cli.problems import OutOfReach
-from fastsched.errors import ConfigurationError
+from fastsched.errors import ConfigurationError, shown
 from fastsched.ids import check_id
+from fastsched.options import seconds
 from fastsched.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -35,8 +36,22 @@ def as_id(given: str) -> str:
         return check_id(given)
     except ConfigurationError:
         raise click.BadParameter(
-            f"{given!r} is not the id of a job; `fastsched jobs list` shows ids"
+            f"{shown(given)} is not the id of a job; `fastsched jobs list` shows ids"
         ) from None
+
+
+def as_seconds(least: float) -> Callable[[str], float]:
+    """The type of options that are seconds: not-a-number is none, which click's own would take."""
+
+    def convert(given: str) -> float:
+        try:
+            return seconds("it", float(given), least=least)
+        except ValueError:
+            raise click.BadParameter(
+                f"{shown(given)} is not a number of seconds from {least:g} up"
+            ) from None
+
+    return convert
 
 
 @contextlib.contextmanager

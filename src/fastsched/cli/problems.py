@@ -46,3 +46,6 @@ def told_shortly() -> Iterator[None]:
         raise kind(str(error)) from error
     except FastschedError as error:
         raise Misconfigured(str(error)) from error
+    except click.UsageError as error:
+        text = "\n".join(clean_lines(error.format_message()))  # it repeats what was typed
+        raise click.UsageError(text, error.ctx) from error

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fastsched.cli.output import say, say_facts, say_json, say_table
-from fastsched.cli.text import clean_lines, iso, when
+from fastsched.cli.text import clean, clean_lines, iso, when
 from fastsched.errors import PayloadError
 from fastsched.job import Job
 
@@ -77,7 +77,7 @@ def say_jobs(found: Sequence[Job], *, limit: int, as_json: bool, show_args: bool
             row.append(_call(job))
     say_table(columns, rows)
     if last is not None:
-        click.echo(f"there may be more: --after {last}", err=True)
+        click.echo(f"there may be more: --after {clean(last)}", err=True)
 
 
 def say_job(job: Job, *, as_json: bool, show_args: bool) -> None:
@@ -85,7 +85,7 @@ def say_job(job: Job, *, as_json: bool, show_args: bool) -> None:
     if as_json:
         say_json(job_record(job, show_args=show_args))
         return
-    say(job.id, bold=True)
+    say(clean(job.id), bold=True)
     say_facts(
         [
             ("kind", job.kind),

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from fastsched.cli.options import existing_store, json_option, store_option
+from fastsched.cli.options import as_seconds, existing_store, json_option, store_option
 from fastsched.cli.output import say, say_facts, say_json, say_table
 from fastsched.cli.text import iso, when
 from fastsched.stats import StoreStats
 
+_LONGEST_WAIT = 86_400.0
 _STATES = ("ready", "scheduled", "claimed", "waiting", "dead_letters")
 _TOTALS = (
     "accepted", "done", "dead", "cancelled", "expired", "retried", "rescued", "crashed", "stale",
@@ -22,7 +23,7 @@ _TOTALS = (
 @click.command()
 @click.option(
     "--watch",
-    type=click.FloatRange(min=0.1),
+    type=as_seconds(0.1),
     metavar="SECONDS",
     help="Look again every so many seconds, with rates, until Ctrl-C.",
 )
@@ -38,7 +39,7 @@ def stats(watch: float | None, store_url: str | None, as_json: bool) -> None:
             return
         never = threading.Event()
         with contextlib.suppress(KeyboardInterrupt):
-            while not never.wait(watch):
+            while not never.wait(min(watch, _LONGEST_WAIT)):
                 earlier, look = look, scheduler.store_stats()
                 _say(name, look, earlier, as_json=as_json, watching=True)
 

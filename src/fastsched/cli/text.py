@@ -17,13 +17,19 @@ def clean_lines(text: str) -> list[str]:
 
 def iso(seconds: float | None) -> str | None:
     """Store time for programs: ISO 8601 in UTC."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    moment = _moment(seconds)
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
 def when(seconds: float | None) -> str:
     """Store time for people, in UTC to the second."""
-    if seconds is None:
-        return "-"
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    moment = _moment(seconds)
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    """None also for what is no time, such as infinity: a row may have been written by hand."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fastsched.cli.options import store_option
+from fastsched.cli.options import as_seconds, store_option
 from fastsched.cli.problems import Problem
 
 
@@ -14,7 +14,7 @@ from fastsched.cli.problems import Problem
 @click.option("--queue", "queues", multiple=True, help="Run only from this queue; repeatable.")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=as_seconds(0),
     metavar="SECONDS",
     help="How long running jobs may go on after Ctrl-C or SIGTERM.",
 )

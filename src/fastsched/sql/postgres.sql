@@ -5,32 +5,47 @@
 -- table a claim sorted all ready rows, and a completion scanned the whole table. What is left to the
 -- planner are index scans; and the statements name rows by arrays of ids, not by joins, which it
 -- might turn round.
+--
+-- Until the search path is set, nothing is found by it: schemas of others may come first in it, with
+-- functions and operators named like the system's own.
 -- name: settings
-SELECT set_config('search_path', 'pg_catalog, pg_temp', :in_transaction),
-       set_config('enable_seqscan', 'off', :in_transaction),
-       set_config('enable_bitmapscan', 'off', :in_transaction),
-       set_config('enable_sort', 'off', :in_transaction),
-       set_config('jit', 'off', :in_transaction),
-       set_config('synchronous_commit', 'on', :in_transaction),
-       set_config('statement_timeout', :statement_timeout, :in_transaction),
-       set_config('lock_timeout', :lock_timeout, :in_transaction),
-       set_config('idle_in_transaction_session_timeout', :silence_timeout, :in_transaction),
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', :in_transaction),
+       pg_catalog.set_config('enable_seqscan', 'off', :in_transaction),
+       pg_catalog.set_config('enable_bitmapscan', 'off', :in_transaction),
+       pg_catalog.set_config('enable_sort', 'off', :in_transaction),
+       pg_catalog.set_config('jit', 'off', :in_transaction),
+       pg_catalog.set_config('synchronous_commit', 'on', :in_transaction),
+       pg_catalog.set_config('statement_timeout', :statement_timeout, :in_transaction),
+       pg_catalog.set_config('lock_timeout', :lock_timeout, :in_transaction),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', :silence_timeout,
+                             :in_transaction),
        -- That one does not count while the server waits for the rest of a pipeline; from 17 on:
-       CASE WHEN current_setting('server_version_num')::int4 >= 170000 AND :in_transaction
-            THEN set_config('transaction_timeout', :transaction_timeout, true) END;
+       CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4
+                 OPERATOR(pg_catalog.>=) 170000 AND :in_transaction
+            THEN pg_catalog.set_config('transaction_timeout', :transaction_timeout, true) END;
 
 -- For statements outside of transactions, on connections that are ours alone.
 -- name: isolate
-SELECT set_config('default_transaction_isolation', 'read committed', false);
+SELECT pg_catalog.set_config('default_transaction_isolation', 'read committed', false);
 
 -- name: now
 SELECT extract(epoch FROM clock_timestamp())::float8;
 
 -- For the end of a handler's transaction, which is otherwise the handler's own.
 -- name: ending
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-       set_config('synchronous_commit', 'on', true),
-       set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+       pg_catalog.set_config('enable_seqscan', 'off', true),
+       pg_catalog.set_config('enable_bitmapscan', 'off', true),
+       pg_catalog.set_config('synchronous_commit', 'on', true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', :silence_timeout, true);
+
+-- For our statements in the middle of a user's transaction, and after them.
+-- name: trust_no_path
+SELECT pg_catalog.current_setting('search_path'),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+-- name: restore_path
+SELECT pg_catalog.set_config('search_path', :path, true);
 
 -- name: insert
 INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, timeout,
@@ -38,7 +53,10 @@ INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, 
 SELECT j.id, j.kind, j.queue,
        CASE WHEN d.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
        j.priority, d.due_at,
-       coalesce(to_timestamp(j.deadline_at), d.due_at + j.deadline * interval '1 second'),
+       CASE WHEN coalesce(j.deadline_at, j.deadline) IS NOT NULL  -- `least` overlooks nulls
+            THEN least(coalesce(to_timestamp(j.deadline_at),
+                                d.due_at + j.deadline * interval '1 second'),
+                       '9001-01-01 00:00Z') END,
        j.timeout, j.max_attempts, j.payload
 FROM unnest(:ids::text[]::uuid[], :kinds::text[], :queues::text[], :priorities::int2[],
             :delays::float8[], :ats::float8[], :deadlines::float8[], :deadline_ats::float8[],
@@ -73,7 +91,10 @@ INSERT INTO fastsched.jobs (id, kind, queue, state, priority, due_at, deadline, 
 SELECT j.id, j.kind, j.queue,
        CASE WHEN d.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
        j.priority, d.due_at,
-       coalesce(to_timestamp(j.deadline_at), d.due_at + j.deadline * interval '1 second'),
+       CASE WHEN coalesce(j.deadline_at, j.deadline) IS NOT NULL  -- `least` overlooks nulls
+            THEN least(coalesce(to_timestamp(j.deadline_at),
+                                d.due_at + j.deadline * interval '1 second'),
+                       '9001-01-01 00:00Z') END,
        j.timeout, j.max_attempts, j.payload
 FROM given AS j JOIN fresh USING (id)
      CROSS JOIN LATERAL (SELECT coalesce(to_timestamp(j.at),
@@ -95,6 +116,7 @@ WITH due AS MATERIALIZED (
 )
 UPDATE fastsched.jobs SET state = 'ready' WHERE id = ANY (ARRAY (SELECT id FROM due));
 
+-- The numbers of a row that was written by hand must not overflow: nothing could be claimed then.
 -- Ready jobs first; then, ahead of time so that they start on time, jobs due soon.
 -- name: claim
 WITH me AS MATERIALIZED (
@@ -115,8 +137,8 @@ WITH me AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE fastsched.jobs AS j
-SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
-    claimed_at = statement_timestamp()
+SET state = 'claimed', node = :node, claim_no = least(claim_no, 2147483646) + 1,
+    attempt = least(attempt, 2147483646) + 1, claimed_at = statement_timestamp()
 WHERE j.id = ANY (ARRAY (SELECT id FROM ready UNION ALL SELECT id FROM soon))
 RETURNING j.id::text, j.kind, j.queue, j.priority, extract(epoch FROM j.due_at)::float8,
           extract(epoch FROM j.deadline)::float8, j.timeout, j.max_attempts, j.attempt, j.claim_no,
@@ -177,7 +199,7 @@ SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
                  WHEN held.delay > 0 THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
     node = NULL, due_at = statement_timestamp() + held.delay * interval '1 second',
-    attempt = j.attempt - held.attempt_back, reason = held.reason,
+    attempt = greatest(j.attempt - held.attempt_back, 0), reason = held.reason,
     failure = coalesce(held.failure::json, j.failure), suspect = false, crashes = 0
 FROM held WHERE j.id = ANY (ARRAY (SELECT id FROM held)) AND j.id = held.id
 RETURNING j.id::text, j.claim_no, j.state;
@@ -196,7 +218,7 @@ UPDATE fastsched.jobs AS j
 SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
                  WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
-    node = NULL, attempt = j.attempt - 1
+    node = NULL, attempt = greatest(j.attempt - 1, 0)
 WHERE j.id = ANY (ARRAY (SELECT id FROM held))
 RETURNING j.id::text, j.claim_no, j.state;
 
@@ -222,7 +244,9 @@ WITH many AS MATERIALIZED (
     RETURNING counts
 ), sums AS (
     SELECT c.key, sum(c.value::bigint) AS value
-    FROM old CROSS JOIN LATERAL jsonb_each_text(old.counts) AS c GROUP BY c.key
+    FROM old CROSS JOIN LATERAL jsonb_each_text(
+             CASE WHEN jsonb_typeof(old.counts) = 'object' THEN old.counts ELSE '{}' END) AS c
+    WHERE c.value ~ '^-?[0-9]{1,12}$' GROUP BY c.key
 )
 INSERT INTO fastsched.flushes (writer, flush_no, counts)
 SELECT :writer::text::uuid, :flush_no, jsonb_object_agg(key, value)
@@ -230,7 +254,9 @@ FROM sums HAVING count(*) > 0;
 
 -- name: totals
 SELECT c.key, sum(c.value::bigint)::bigint
-FROM fastsched.flushes AS f CROSS JOIN LATERAL jsonb_each_text(f.counts) AS c GROUP BY c.key;
+FROM fastsched.flushes AS f CROSS JOIN LATERAL jsonb_each_text(
+         CASE WHEN jsonb_typeof(f.counts) = 'object' THEN f.counts ELSE '{}' END) AS c
+WHERE c.value ~ '^-?[0-9]{1,12}$' GROUP BY c.key;
 
 -- name: states
 SELECT state, count(*) FROM fastsched.jobs GROUP BY state;
@@ -435,7 +461,7 @@ SELECT id::text, claim_no FROM fastsched.jobs WHERE state = 'claimed' AND node =
 
 -- The job that was running alone: the crash is its own.
 -- name: charge
-UPDATE fastsched.jobs SET suspect = true, crashes = crashes + 1
+UPDATE fastsched.jobs SET suspect = true, crashes = least(crashes, 32766) + 1
 WHERE id = :id::text::uuid AND state = 'claimed' AND node = :node AND suspect
 RETURNING id::text, kind, queue, attempt, crashes;
 
@@ -459,7 +485,22 @@ UPDATE fastsched.jobs AS j
 SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
                  WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
-    node = NULL, attempt = j.attempt - 1
+    node = NULL, attempt = greatest(j.attempt - 1, 0)
+WHERE j.id = ANY (ARRAY (SELECT id FROM held))
+RETURNING j.state;
+
+-- The same for claims of nodes that there are not: no program of ours leaves any.
+-- name: release_orphans
+WITH held AS MATERIALIZED (
+    SELECT o.id FROM fastsched.jobs AS o
+    WHERE o.state = 'claimed' AND NOT EXISTS (SELECT FROM fastsched.nodes AS n WHERE n.no = o.node)
+    ORDER BY o.id FOR UPDATE OF o
+)
+UPDATE fastsched.jobs AS j
+SET state = CASE WHEN j.cancel_requested THEN 'cancelled'
+                 WHEN j.due_at > statement_timestamp() THEN 'scheduled' ELSE 'ready' END,
+    ended_at = CASE WHEN j.cancel_requested THEN statement_timestamp() END,
+    node = NULL, attempt = greatest(j.attempt - 1, 0)
 WHERE j.id = ANY (ARRAY (SELECT id FROM held))
 RETURNING j.state;
 

@@ -16,10 +16,11 @@ UPDATE fastsched_jobs SET state = 'ready'
 WHERE seq IN (SELECT seq FROM fastsched_jobs
               WHERE state = 'scheduled' AND due_at <= :now ORDER BY due_at LIMIT :limit);
 
+-- The numbers of a row that was written by hand must not overflow: nothing could be claimed then.
 -- name: claim
 UPDATE fastsched_jobs
-SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
-    claimed_at = :now
+SET state = 'claimed', node = :node, claim_no = min(claim_no, 2147483646) + 1,
+    attempt = min(attempt, 2147483646) + 1, claimed_at = :now
 WHERE seq IN (SELECT seq FROM fastsched_jobs
               WHERE state = 'ready' AND priority >= :min_priority
                 AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
@@ -32,8 +33,8 @@ RETURNING id, kind, queue, priority, due_at, deadline, timeout, max_attempts, at
 -- Jobs due soon, claimed ahead of time so that they start on time.
 -- name: claim_ahead
 UPDATE fastsched_jobs
-SET state = 'claimed', node = :node, claim_no = claim_no + 1, attempt = attempt + 1,
-    claimed_at = :now
+SET state = 'claimed', node = :node, claim_no = min(claim_no, 2147483646) + 1,
+    attempt = min(attempt, 2147483646) + 1, claimed_at = :now
 WHERE seq IN (SELECT seq FROM fastsched_jobs
               WHERE state = 'scheduled' AND due_at <= :horizon AND priority >= :min_priority
                 AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
@@ -45,6 +46,15 @@ RETURNING id, kind, queue, priority, due_at, deadline, timeout, max_attempts, at
 
 -- name: next_due
 SELECT min(due_at) FROM fastsched_jobs WHERE state = 'scheduled' AND due_at > :after;
+
+-- Runs that succeeded, in one statement: a third of the time of one statement for each.
+-- name: complete_all
+DELETE FROM fastsched_jobs
+WHERE seq IN (SELECT j.seq
+              FROM json_each(:claims)
+                   CROSS JOIN fastsched_jobs AS j ON j.id = json_extract(value, '$[0]')
+              WHERE j.node = json_extract(value, '$[1]')
+                AND j.claim_no = json_extract(value, '$[2]'));
 
 -- name: complete
 DELETE FROM fastsched_jobs WHERE id = :id AND node = :node AND claim_no = :claim_no;
@@ -63,7 +73,7 @@ UPDATE fastsched_jobs
 SET state = CASE WHEN cancel_requested THEN 'cancelled'
                  WHEN :due_at > :now THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN cancel_requested THEN :now END,
-    node = NULL, due_at = :due_at, attempt = attempt - :attempt_back,
+    node = NULL, due_at = :due_at, attempt = max(attempt - :attempt_back, 0),
     reason = :reason, failure = coalesce(:failure, failure), suspect = 0, crashes = 0
 WHERE id = :id AND node = :node AND claim_no = :claim_no
 RETURNING state;
@@ -74,13 +84,13 @@ UPDATE fastsched_jobs
 SET state = CASE WHEN cancel_requested THEN 'cancelled'
                  WHEN due_at > :now THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN cancel_requested THEN :now END,
-    node = NULL, attempt = attempt - 1
+    node = NULL, attempt = max(attempt - 1, 0)
 WHERE id = :id AND node = :node AND claim_no = :claim_no
 RETURNING state;
 
 -- name: count
 INSERT INTO fastsched_totals (name, value) VALUES (:name, :by)
-ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
+ON CONFLICT (name) DO UPDATE SET value = min(value, 1 << 60) + excluded.value;
 
 -- name: totals
 SELECT name, value FROM fastsched_totals;
@@ -189,7 +199,7 @@ UPDATE fastsched_jobs SET suspect = 1 WHERE id = :id AND state = 'claimed' AND n
 
 -- The job that was running alone: the crash is its own.
 -- name: charge
-UPDATE fastsched_jobs SET suspect = 1, crashes = crashes + 1
+UPDATE fastsched_jobs SET suspect = 1, crashes = min(crashes, 32766) + 1
 WHERE id = :id AND state = 'claimed' AND node = :node
 RETURNING id, kind, queue, attempt, crashes;
 
@@ -205,6 +215,26 @@ UPDATE fastsched_jobs
 SET state = CASE WHEN cancel_requested THEN 'cancelled'
                  WHEN due_at > :now THEN 'scheduled' ELSE 'ready' END,
     ended_at = CASE WHEN cancel_requested THEN :now END,
-    node = NULL, attempt = attempt - 1
+    node = NULL, attempt = max(attempt - 1, 0)
 WHERE state = 'claimed' AND node = :node
 RETURNING state;
+
+-- Nodes that are none of ours, by their names.
+-- name: forget_strange_nodes
+DELETE FROM fastsched_nodes WHERE length(id) <> 36 OR id GLOB '*[^0-9a-f-]*';
+
+-- The same for claims of nodes that there are not: no program of ours leaves any.
+-- name: release_orphans
+UPDATE fastsched_jobs
+SET state = CASE WHEN cancel_requested THEN 'cancelled'
+                 WHEN due_at > :now THEN 'scheduled' ELSE 'ready' END,
+    ended_at = CASE WHEN cancel_requested THEN :now END,
+    node = NULL, attempt = max(attempt - 1, 0)
+WHERE state = 'claimed' AND node NOT IN (SELECT id FROM fastsched_nodes)
+RETURNING state;
+
+-- A job that cannot be run as it is written: somebody else has written it.
+-- name: bury_strange
+UPDATE fastsched_jobs
+SET state = 'dead', node = NULL, ended_at = :now, reason = 'its id is not the id of a job'
+WHERE seq = :seq;

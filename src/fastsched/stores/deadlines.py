@@ -20,6 +20,7 @@ class Deadlines:
         self._clock = clock
         self._changed = threading.Condition()
         self._calls = IndexedHeap[int]("due")  # by monotonic time; item: a socket's descriptor
+        self._duplicates: set[int] = set()  # the descriptors of all calls
         self._keys = count()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -29,6 +30,7 @@ class Deadlines:
         """Allow the block so many seconds for what it does on this socket."""
         # A duplicate: should the block close the socket, its number may be another's at once.
         duplicate = os.dup(descriptor)
+        self._duplicates.add(duplicate)
         key = next(self._keys)
         due = self._clock.monotonic() + seconds
         with self._changed:
@@ -44,6 +46,12 @@ class Deadlines:
             with self._changed:
                 if key in self._calls:
                     self._calls.remove(key)
+            self._duplicates.discard(duplicate)
+            os.close(duplicate)
+
+    def forsake(self) -> None:
+        """In the child of a fork: let go of the sockets on which the parent's threads wait."""
+        for duplicate in self._duplicates:
             os.close(duplicate)
 
     def close(self) -> None:

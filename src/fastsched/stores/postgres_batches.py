@@ -36,21 +36,17 @@ _length = struct.Struct(">i").pack
 def sort_out(jobs: Sequence[NewJob]) -> tuple[list[NewJob], list[NewJob], list[NewJob]]:
     """Jobs to copy, to insert from arrays, and to insert if their ids are new.
 
-    Copied are those of which the defaults of the table say all that is not copied.
+    Copied are those of which the defaults of the table say all that is not copied; and none if
+    others are due at once like them, since those would come after all that were copied.
     """
-    plain: list[NewJob] = []
-    others: list[NewJob] = []
-    given: list[NewJob] = []
-    for job in jobs:
-        if job.given_id:
-            given.append(job)
-        elif job.delay or job.at or job.deadline is not None or job.deadline_at is not None:
-            others.append(job)
-        else:
-            plain.append(job)
-    if len(plain) < _COPY_FROM:
-        return [], plain + others, given
-    return plain, others, given
+    given = [job for job in jobs if job.given_id]
+    free = [job for job in jobs if not job.given_id] if given else list(jobs)
+    timed = [job for job in free if job.delay or job.at is not None]
+    plain = [job for job in free if not job.delay and job.at is None] if timed else free
+    with_deadline = any(job.deadline is not None or job.deadline_at is not None for job in plain)
+    if len(plain) < _COPY_FROM or with_deadline:
+        return [], free, given
+    return plain, timed, given
 
 
 def copy_data(jobs: Sequence[NewJob]) -> Iterator[bytes]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import select
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import Cursor, errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import tuple_row
 
 from fastsched.clock import Clock
 from fastsched.errors import ConfigurationError, StoreError, StoreUnavailable
@@ -28,6 +31,9 @@ SILENCE_TIMEOUT = 2.0
 """Seconds between two statements of a transaction, after which the server ends it: a process
 frozen in one would keep its locks, and with them its jobs from being rescued."""
 
+_TRIES = 5
+
+T = TypeVar("T")
 Db = psycopg.Connection[tuple[Any, ...]]
 
 _PASSING = (
@@ -49,15 +55,28 @@ class TryAgain(StoreError):
     """The server undid the transaction because of others; it may simply be repeated."""
 
 
+def again(write: Callable[[], T]) -> T:
+    """Write, and repeat it while the server undoes it because of others, a few times at most."""
+    for _ in range(_TRIES - 1):
+        try:
+            return write()
+        except TryAgain:
+            continue
+    return write()
+
+
 def conninfo_of(url: str) -> str:
     """The URL with what fastsched needs: a writable server, and connections that are watched."""
     try:
         given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            f"store_url is not a PostgreSQL URL: {str(error).strip()}; "
-            "give postgresql://user:password@host:5432/database"
-        ) from None
+    except (psycopg.ProgrammingError, UnicodeError) as error:
+        # What libpq quotes may be a part of the password.
+        text = re.sub(r'".*"', '"***"', str(error).strip(), flags=re.DOTALL)
+        raise _refused(text) from None
+    if any("@" in str(given.get(name, "")) for name in ("host", "dbname")):
+        raise _refused("an @ stands in the name of its host or database")
+    if not re.fullmatch(r"[0-9,]*", str(given.get("port", ""))):
+        raise _refused("its port is no number")
     wanted: dict[str, str | int] = {
         "connect_timeout": CONNECT_TIMEOUT,
         "target_session_attrs": "read-write",
@@ -70,14 +89,17 @@ def conninfo_of(url: str) -> str:
     return make_conninfo("", **{**wanted, **given})
 
 
+def _refused(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"store_url is not a PostgreSQL URL: {why}; give "
+        "postgresql://user:password@host:5432/database, and in a password write "
+        "/ as %2F, @ as %40, % as %25"
+    )
+
+
 def shown(url: str) -> str:
-    """The URL for people: without password."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "postgresql://(not readable)"
-    if "@" in str(given.get("dbname", "")):  # a password with a / or @ that is not escaped
-        return "postgresql://***@" + url.rpartition("@")[2]
+    """The URL for people, of those that `conninfo_of` takes: without password."""
+    given = conninfo_to_dict(url)
     user = f"{given['user']}@" if given.get("user") else ""
     host = given.get("host") or "localhost"
     port = f":{given['port']}" if given.get("port") else ""
@@ -168,11 +190,15 @@ class Link:
                     db.close()
 
     def forsake(self) -> None:
-        """In the child of a fork: close the socket without a word to the server."""
+        """In the child of a fork: close the socket without a word to the server.
+
+        Left open, it would keep the session alive after the parent's death, and with it its locks.
+        """
         db, self._db = self._db, None
         self._using = threading.RLock()
         if db is not None and not db.closed:
             _abandoned.append(db)
+            os.close(db.fileno())
 
     def _connected(self) -> Db:
         if self._closed:
@@ -183,12 +209,12 @@ class Link:
             self._db.close()
         try:
             db = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=2)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeError) as error:  # the latter: a host that can be no name
             raise StoreUnavailable(f"{self._name}: {_text(error)}") from error
         self._connected_at = self._clock.monotonic()
         try:
             with self._deadlines.limit(db.fileno(), CALL_TIMEOUT):
-                row = db.execute("SELECT pg_backend_pid()").fetchone()
+                row = db.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
                 self.pooled = row is None or row[0] != db.info.backend_pid
                 if self.pooled:
                     db.prepare_threshold = None
@@ -209,7 +235,7 @@ class Link:
             db.close()
         if error is not None and error.sqlstate in _TOO_SLOW:
             db.close()
-        if not db.closed and db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        if not db.closed and db.info.transaction_status != pq.TransactionStatus.IDLE:
             try:
                 with self._deadlines.limit(db.fileno(), CONNECT_TIMEOUT):
                     db.execute("ROLLBACK")
@@ -231,7 +257,7 @@ class Link:
 
 
 _abandoned: list[Db] = []
-"""Connections of a fork's parent: closing them would end the parent's sessions."""
+"""Connections of a fork's parent: what is left of them here must never be used again."""
 
 
 def begin(db: Db, seconds: float = CALL_TIMEOUT) -> None:
@@ -272,6 +298,13 @@ def _wait(descriptor: int, events: int, timeout: float | None = None) -> int:
     return found[0][1] if found else 0
 
 
+def run(db: Db, statement: str, /, **given: Any) -> Any:
+    """Run a statement by name, with its parameters by name; its rows are binary."""
+    cursor = Cursor(db, row_factory=tuple_row)  # a user's connection may make others
+    cursor.format = pq.Format.BINARY
+    return cursor.execute(SQL[statement], given)
+
+
 def send_all(db: Db) -> None:
     """Send what a pipeline has queued, to the last byte.
 
@@ -284,6 +317,6 @@ def send_all(db: Db) -> None:
             pgconn.consume_input()  # or the server could not send, and would not read
 
 
-def _text(error: psycopg.Error) -> str:
+def _text(error: Exception) -> str:
     """An error's first line; the rest repeats the statement."""
     return str(error).strip().split("\n")[0] or type(error).__name__

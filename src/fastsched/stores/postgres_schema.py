@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from psycopg import errors
 
 from fastsched.errors import SchemaError
@@ -33,7 +36,7 @@ def migrate(link: Link, name: str) -> None:
     _refuse_newer(found, name)
     if found == newest():
         return
-    with link.use(_MIGRATION_TIMEOUT) as db:
+    with link.use(_MIGRATION_TIMEOUT) as db, _told_who_may(name):
         begin(db, _MIGRATION_TIMEOUT)
         db.execute("SELECT set_config('lock_timeout', '0', true)")
         db.execute("SELECT pg_advisory_xact_lock(%s::bigint)", (_MIGRATION_LOCK,))
@@ -46,6 +49,18 @@ def migrate(link: Link, name: str) -> None:
                 db.execute(script.encode())
                 db.execute("INSERT INTO fastsched.schema (version) VALUES (%s)", (number,))
         db.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _told_who_may(name: str) -> Iterator[None]:
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        text = str(error).strip().split("\n")[0]
+        raise SchemaError(
+            f"{name}: the tables must be made or upgraded, and this user may not: {text}; as their "
+            "owner run: fastsched db upgrade"
+        ) from error
 
 
 def _refuse_newer(found: int, name: str) -> None:

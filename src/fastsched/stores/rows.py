@@ -7,6 +7,9 @@ from typing import Any
 
 from fastsched.job import Failure, Job, State
 
+_MOST_SHOWN = 200
+"""Characters of a failure that cannot be read."""
+
 
 def failure_text(failure: Failure | None) -> str | None:
     """A failure as JSON text."""
@@ -43,9 +46,18 @@ def job_of(row: tuple[Any, ...]) -> Job:
         ended_at=ended_at,
         cancel_requested=bool(cancel_requested),
         reason=reason,
-        failure=None if failure is None else Failure(**json.loads(failure)),
+        failure=None if failure is None else _failure_of(failure),
         payload=payload,
     )
+
+
+def _failure_of(text: str) -> Failure:
+    """A stored failure, whatever it is: one that cannot be read must not hide its job."""
+    try:
+        found = json.loads(text)
+        return Failure(**{name: str(found[name]) for name in ("type", "message", "traceback")})
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return Failure("(unreadable)", str(text)[:_MOST_SHOWN])
 
 
 def listing(state: State | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ from fastsched.stores.sqlite_file import SQL, SqliteFile, run
 from fastsched.stores.sqlite_rows import new_row
 from fastsched.user_connection import UserConnection
 
+_log = logging.getLogger("fastsched.sqlite")
+_ID_LENGTH = 36
 _PROMOTE_AT_ONCE = 5_000
 """Scheduled rows made ready in one claim."""
 
@@ -151,8 +154,21 @@ class SqliteStore:
         drained = len(rows) < want.limit and promoted < _PROMOTE_AT_ONCE
         next_due = run(db, "next_due", after=now + want.horizon).fetchone()[0]
         claimed = [ClaimedJob._make(row) for row in rows]
+        if any(_is_strange(job) for job in claimed):
+            claimed = self._without_strange(db, claimed, now)
         claimed.sort(key=lambda job: (-job.priority, job.due_at, job.seq))
         return claimed, drained, next_due
+
+    def _without_strange(
+        self, db: sqlite3.Connection, claimed: Sequence[ClaimedJob], now: float
+    ) -> list[ClaimedJob]:
+        """Bury jobs with ids that cannot be ours: such a job would harm the worker that runs it."""
+        strange = [job for job in claimed if _is_strange(job)]
+        for job in strange:
+            run(db, "bury_strange", seq=job.seq, now=now)
+        self._count(db, Counter(dead=len(strange)))
+        _log.error("buried %d jobs whose ids are not those of jobs", len(strange))
+        return [job for job in claimed if not _is_strange(job)]
 
     def _count(self, db: sqlite3.Connection, tally: Counter[str]) -> None:
         for name, by in tally.items():
@@ -208,10 +224,13 @@ class SqliteStore:
         states = Counter(
             state for (state,) in run(db, "release_all", node=node, now=self.clock.now())
         )
-        cancelled = states.pop("cancelled", 0)
-        self._count(db, Counter(cancelled=cancelled, release=states.total()))
+        self._count_released(db, states)
         run(db, "forget_node", id=node)
-        return states.total() + cancelled
+        return states.total()
+
+    def _count_released(self, db: sqlite3.Connection, states: Counter[str]) -> None:
+        cancelled = states["cancelled"]
+        self._count(db, Counter(cancelled=cancelled, release=states.total() - cancelled))
 
     def rescue(self, max_crashes: int) -> Rescued:
         nodes, released, charged, dead = [], 0, [], []
@@ -234,6 +253,10 @@ class SqliteStore:
                     for job_id in running:
                         run(db, "suspect", id=job_id, node=node)
                 released += self._release_all(db, node)
+            run(db, "forget_strange_nodes")
+            orphans = Counter(row[0] for row in run(db, "release_orphans", now=now))
+            self._count_released(db, orphans)
+            released += orphans.total()
             self._count(db, Counter(rescued=released, crashed=len(charged), dead=len(dead)))
             self._sweep(keep={row[0] for row in run(db, "nodes")})
         return Rescued(nodes=nodes, released=released, charged=charged, dead=dead)
@@ -257,8 +280,7 @@ class SqliteStore:
                 for claim in unknown
                 for (state,) in run(db, "release", now=now, **claim._asdict())
             )
-            cancelled = states.pop("cancelled", 0)
-            self._count(db, Counter(cancelled=cancelled, release=states.total()))
+            self._count_released(db, states)
         return len(unknown)
 
     def cancel(self, ids: Sequence[str]) -> dict[str, Cancelled]:
@@ -388,4 +410,10 @@ class SqliteStore:
         ]
 
     def _alive(self, node: str) -> Path:
-        return self._file.folder / f"{node}.alive"
+        """The presence file of a node; none that exists, for a name that cannot be ours."""
+        ours = len(node) == _ID_LENGTH and node.isascii() and node.replace("-", "").isalnum()
+        return self._file.folder / f"{node if ours else 'nobody'}.alive"
+
+
+def _is_strange(job: ClaimedJob) -> bool:
+    return len(job.id) != _ID_LENGTH or not job.id.isascii()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -61,14 +62,14 @@ def _complete(
         return []
     if keep:
         return [claim for claim in done if not _end_as(db, claim, State.DONE, now)]
-    complete = SQL["complete"].text
     db.execute("SAVEPOINT done")
-    all_held = db.executemany(complete, done).rowcount == len(done)
+    all_held = run(db, "complete_all", claims=json.dumps(done)).rowcount == len(done)
     if not all_held:
         db.execute("ROLLBACK TO done")
     db.execute("RELEASE done")
     if all_held:
         return []
+    complete = SQL["complete"].text
     return [claim for claim in done if db.execute(complete, claim).rowcount == 0]
 
 

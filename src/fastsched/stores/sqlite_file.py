@@ -68,6 +68,7 @@ class SqliteFile:
             self._open_lock()
             try:
                 with self.locked(), self._reading:
+                    self._make_private()
                     _migrate(self._connected_writer(), self.name)
                     self._connected_reader()
             except BaseException as error:
@@ -81,13 +82,18 @@ class SqliteFile:
 
     def _open_lock(self) -> None:
         try:
-            self.folder.mkdir(exist_ok=True)
-            self._lock_file = os.open(self.folder / "write.lock", os.O_RDWR | os.O_CREAT, 0o666)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self._lock_file = os.open(self.folder / "write.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot make {self.folder}: {error.strerror}; "
                 "give a path in a folder that exists and can be written"
             ) from error
+
+    def _make_private(self) -> None:
+        """Make the file, if there is none, so that others cannot read the arguments in it."""
+        with contextlib.suppress(OSError):  # it is there, or SQLite will say why it cannot be
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -102,12 +108,14 @@ class SqliteFile:
         """Under `locked`. A connection is made anew after a fork."""
         if self._writer is None:
             self._writer = self._connect()
+            self._writer.text_factory = _text
         return self._writer
 
     def _connected_reader(self) -> sqlite3.Connection:
         """Under `_reading`."""
         if self._reader is None:
             self._reader = self._connect()
+            self._reader.text_factory = _text
             self._reader.execute("PRAGMA query_only = ON")
         return self._reader
 
@@ -214,6 +222,11 @@ class SqliteFile:
         code = getattr(error, "sqlite_errorcode", 0)
         kind = StoreUnavailable if code & 0xFF in _PASSING else StoreError
         return kind(f"{self.name}: {error}")
+
+
+def _text(stored: bytes) -> str:
+    """Text from the file. One that is not UTF-8 must not hide its row, or hold up a claim."""
+    return str(stored, "utf-8", "replace")
 
 
 def run(db: sqlite3.Connection, name: str, /, **given: Any) -> sqlite3.Cursor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastsched.job import NewJob
+from fastsched.job import LATEST, NewJob
 
 
 def new_row(job: NewJob, now: float) -> tuple[Any, ...]:
@@ -12,7 +12,7 @@ def new_row(job: NewJob, now: float) -> tuple[Any, ...]:
     due_at = now + job.delay if job.at is None else job.at
     deadline = job.deadline_at
     if deadline is None and job.deadline is not None:
-        deadline = due_at + job.deadline
+        deadline = min(due_at + job.deadline, LATEST)
     return (
         job.id,
         job.kind,

@@ -113,7 +113,8 @@ class Cluster:
         last, now = node.lease_until - self.db.lease, self.world.now
         if not node.alive:
             return
-        if not any(
+        current = [p.engine.node.id for p in self.nodes if p.up and p.engine.node is not None]
+        if node.info.id in current and not any(
             who in (None, process.name) and start <= now and end >= last
             for who, start, end in self.faulty
         ):
@@ -150,11 +151,10 @@ class WatchedBacklog(Backlog):
         )
 
     def add(self, jobs: Iterable[ClaimedJob]) -> None:
-        now = self._clock.now()
         jobs = list(jobs)
         super().add(jobs)
         for job in jobs:
-            self._note("held", job, due=job.due_at <= now)
+            self._note("held", job, due=job.id in self._ready)
 
     def _pop(self) -> ClaimedJob | None:
         job = super()._pop()

@@ -45,18 +45,18 @@ def _instead(owner: Any, name: str, function: Any) -> Any:
 
 
 @defect(
-    "a run ends its job without holding the claim", "stale", "rerun", "fence", "lost", found_by=51
+    "a run ends its job without holding the claim", "stale", "rerun", "fence", "lost", found_by=274
 )
 def no_fence() -> Any:
     return _instead(Row, "held_by", lambda row, claim: row.node is not None)
 
 
-@defect("after an unknown commit nobody reconciles", "not drained", found_by=42)
+@defect("after an unknown commit nobody reconciles", "not drained", found_by=58)
 def no_reconciling() -> Any:
     return _instead(Node, "_reconcile", lambda node: None)
 
 
-@defect("what came in during a claim counts as drained", "slow", found_by=30)
+@defect("what came in during a claim counts as drained", "slow", found_by=8)
 def drained_too_early() -> Any:
     adopt = Node._adopt
 
@@ -71,7 +71,7 @@ def drained_too_early() -> Any:
 @defect(
     "a node that stops forgets its backlog, and the store that it has left",
     "not drained",
-    found_by=108,
+    found_by=18,
 )
 @contextmanager
 def forgotten_backlog() -> Iterator[None]:
@@ -100,7 +100,7 @@ def rescue_without_running() -> Any:
     return _instead(Database, "give_back", some)
 
 
-@defect("ended runs that could not be written are dropped", "not drained", found_by=40)
+@defect("ended runs that could not be written are dropped", "not drained", found_by=25)
 def dropped_ends() -> Any:
     put_back = Writer._put_back
     return _instead(
@@ -108,7 +108,7 @@ def dropped_ends() -> Any:
     )
 
 
-@defect("a refused enqueue is told as accepted", "lost", found_by=4)
+@defect("a refused enqueue is told as accepted", "lost", found_by=5)
 def false_answer() -> Any:
     def accept(writer: Writer, inserts: Any, error: Exception) -> None:
         for _, ticket in inserts:
@@ -117,12 +117,14 @@ def false_answer() -> Any:
     return _instead(Writer, "_refuse", accept)
 
 
-@defect("a node whose lease is over starts jobs", "fence", "rerun", found_by=51)
+@defect("a node whose lease is over starts jobs", "fence", "rerun", found_by=180)
 def no_look_at_the_lease() -> Any:
     return _instead(MemoryPresence, "holds", lambda presence: True)
 
 
-@defect("everything that a crashed node held is charged", "buried", "poison")
+@defect(
+    "everything that a crashed node held is charged", "buried", "bystander", "poison", found_by=3
+)
 def charged_bystanders() -> Any:
     def blame(db: Database, node: NodeRow) -> list[Row]:
         held = db.held_by(node.info.id)
@@ -149,7 +151,7 @@ def wrong_order() -> Any:
     )
 
 
-@defect("workers that were written off are not made good", "unable", found_by=185)
+@defect("workers that were written off are not made good", "unable", found_by=15)
 def lost_workers() -> Any:
     def bury(pool: Pool, slot: int) -> None:
         with pool._lock:

@@ -54,8 +54,8 @@ class NodeRow:
     lease_until: float
     alive: bool = True
     """Whether its process lives, as the operating system says."""
-    running: dict[int, str] = field(default_factory=dict)
-    """Jobs by slot, as far as their starts were written."""
+    running: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Job and claim number by slot, as far as the starts were written."""
 
 
 class Database:
@@ -127,8 +127,8 @@ class Database:
 
     def blame(self, node: NodeRow) -> list[Row]:
         """After the crash of a node: who is charged. Who may have done it is suspect."""
-        held = {row.id: row for row in self.held_by(node.info.id)}
-        running = [held[job_id] for job_id in node.running.values() if job_id in held]
+        held = {(row.id, row.claim_no): row for row in self.held_by(node.info.id)}
+        running = [held[claim] for claim in node.running.values() if claim in held]
         if not self.knows_what_ran:
             running = [row for row in running if row.suspect]
         charged = running if len(node.running) == 1 else []

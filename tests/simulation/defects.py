@@ -94,7 +94,12 @@ def rescue_without_running() -> Any:
     give_back = Database.give_back
 
     def some(db: Database, rows: Sequence[Row]) -> int:
-        running = {i for node in db.nodes.values() if db.dead(node) for i in node.running.values()}
+        running = {
+            job_id
+            for node in db.nodes.values()
+            if db.dead(node)
+            for job_id, _ in node.running.values()
+        }
         return give_back(db, [row for row in rows if row.id not in running])
 
     return _instead(Database, "give_back", some)

@@ -483,7 +483,7 @@ class MemoryPresence:
     def _record(self, slot: int, job: ClaimedJob) -> None:
         node = self._store.db.nodes.get(self._node)
         if node is not None:
-            node.running[slot] = job.id
+            node.running[slot] = job.id, job.claim_no
 
     def leave(self, slot: int) -> None:
         node = self._store.db.nodes.get(self._node)

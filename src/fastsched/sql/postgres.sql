@@ -443,7 +443,11 @@ SELECT EXISTS (SELECT FROM me),
 -- It has crashed, rather than been frozen or cut off, if its lock is free. Behind a pooler there is
 -- none, and every death counts as a crash: a job that kills its process must not do so for ever.
 -- name: dead_nodes
-SELECT n.no, n.id::text, n.alone::text, s.lock_free OR NOT n.locked AS crashed
+SELECT n.no, n.id::text,
+       -- By that same claim: one that it gave back, or ended, and holds again has not begun to run.
+       (SELECT j.id::text FROM fastsched.jobs AS j
+        WHERE j.id = n.alone AND j.node = n.no AND j.claim_no = n.alone_claim),
+       s.lock_free OR NOT n.locked AS crashed
 FROM fastsched.nodes AS n JOIN fastsched.node_signs AS s USING (no)
 WHERE s.lease_over
    OR s.lock_free AND :may_judge
@@ -451,7 +455,7 @@ WHERE s.lease_over
 ORDER BY n.no FOR UPDATE OF n SKIP LOCKED;
 
 -- name: run_alone
-UPDATE fastsched.nodes SET alone = :id::text::uuid WHERE no = :node;
+UPDATE fastsched.nodes SET alone = :id::text::uuid, alone_claim = :claim_no WHERE no = :node;
 
 -- name: forget_node
 DELETE FROM fastsched.nodes WHERE no = :node;

@@ -156,9 +156,9 @@ class PostgresStore:
             if not self._writes.pooled:
                 sign(db, place.number)
 
-    def _run_alone(self, number: int, job_id: str) -> None:
+    def _run_alone(self, number: int, job_id: str, claim_no: int) -> None:
         with self._keeps.use() as db:
-            run(db, "run_alone", id=job_id, node=number)
+            run(db, "run_alone", id=job_id, claim_no=claim_no, node=number)
 
     def leave(self, node: str) -> None:
         number = self._flusher.number(node)

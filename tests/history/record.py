@@ -69,8 +69,9 @@ class Held(NamedTuple):
     at: float
     id: str
     claim_no: int
-    hotness: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Lower priority, later due and inserted later is more."""
+    hotness: tuple[float, float] = (0.0, 0.0)
+    """A lower priority is more, and a later due time. (Of jobs that are alike in both, the backlog
+    knows only which came first to it.)"""
     due: bool = True
     """Whether it was due, by the clock of its process, when it came."""
     suspect: bool = False

@@ -50,11 +50,11 @@ class Tale:
     ) -> None:
         self.note("start", pid, id=id, claim_no=claim_no, attempt=attempt, due=due, **facts)
 
-    def wait(self, id: str, hotness: tuple[float, float, float], **facts: bool) -> None:
+    def wait(self, id: str, hotness: tuple[float, float], **facts: bool) -> None:
         self.note("held", A, id=id, claim_no=1, hotness=hotness, **facts)
 
     def take(
-        self, id: str, hotness: tuple[float, float, float], *, pid: int = A, claim_no: int = 1
+        self, id: str, hotness: tuple[float, float], *, pid: int = A, claim_no: int = 1
     ) -> None:
         self.note("taken", pid, id=id, claim_no=claim_no, hotness=hotness, suspect=False)
 
@@ -336,14 +336,14 @@ def a_process_froze_between_the_look_at_the_deadline_and_the_start(tale: Tale) -
 
 @good
 def workers_took_the_hottest_of_what_waited(tale: Tale) -> None:
-    tale.wait("cold", (0.0, 0.0, 1.0))
-    tale.wait("hot", (-5.0, 0.0, 2.0))
-    tale.wait("hotter, but not due", (-9.0, 1e9, 3.0), due=False)
-    tale.wait("hotter, but suspect", (-9.0, 0.0, 4.0), suspect=True)
-    tale.wait("hotter, but taken out", (-9.0, 0.0, 5.0))
+    tale.wait("cold", (0.0, 0.0))
+    tale.wait("hot", (-5.0, 0.0))
+    tale.wait("hotter, but not due", (-9.0, 1e9), due=False)
+    tale.wait("hotter, but suspect", (-9.0, 0.0), suspect=True)
+    tale.wait("hotter, but taken out", (-9.0, 0.0))
     tale.note("dropped", A, id="hotter, but taken out", claim_no=1)
-    tale.take("hot", (-5.0, 0.0, 2.0))
-    tale.take("cold", (0.0, 0.0, 1.0))
+    tale.take("hot", (-5.0, 0.0))
+    tale.take("cold", (0.0, 0.0))
 
 
 @good
@@ -352,7 +352,7 @@ def a_process_died_between_the_note_of_a_suspects_start_and_its_start(tale: Tale
     for claim_no, pid in enumerate((A, B), 1):
         tale.start(pid, claim_no)
         tale.kill(pid)
-    tale.take("j", (0.0, 0.0, 1.0), pid=300, claim_no=3)
+    tale.take("j", (0.0, 0.0), pid=300, claim_no=3)
     tale.kill(300)
     tale.keep(State.DEAD, crashes=3, claim_no=3)
 
@@ -539,7 +539,7 @@ def a_bystander_was_charged(tale: Tale) -> None:
 def a_bystander_was_charged_with_a_crash_of_its_process(tale: Tale) -> None:
     tale.accept()
     tale.accept("poison")
-    tale.take("j", (0.0, 0.0, 1.0))
+    tale.take("j", (0.0, 0.0))
     tale.start(A, 1)
     tale.start(A, 1, id="poison")
     tale.kill(A)
@@ -570,16 +570,16 @@ def a_run_started_long_after_the_deadline(tale: Tale) -> None:
 
 @breaks("order")
 def a_worker_took_a_colder_job(tale: Tale) -> None:
-    tale.wait("cold", (0.0, 0.0, 1.0))
-    tale.wait("hot", (-5.0, 0.0, 2.0))
-    tale.take("cold", (0.0, 0.0, 1.0))
+    tale.wait("cold", (0.0, 0.0))
+    tale.wait("hot", (-5.0, 0.0))
+    tale.take("cold", (0.0, 0.0))
 
 
 @breaks("order")
-def a_worker_took_a_job_that_came_later(tale: Tale) -> None:
-    tale.wait("first", (0.0, 0.0, 1.0))
-    tale.wait("second", (0.0, 0.0, 2.0))
-    tale.take("second", (0.0, 0.0, 2.0))
+def a_worker_took_a_job_that_was_due_later(tale: Tale) -> None:
+    tale.wait("first", (0.0, -2.0))
+    tale.wait("second", (0.0, -1.0))
+    tale.take("second", (0.0, -1.0))
 
 
 @breaks("buried")

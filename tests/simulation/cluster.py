@@ -145,7 +145,7 @@ class WatchedBacklog(Backlog):
             self._process,
             id=job.id,
             claim_no=job.claim_no,
-            hotness=(-job.priority, job.due_at, job.seq),
+            hotness=(-job.priority, job.due_at),
             due=due,
             suspect=job.suspect,
         )

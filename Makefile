@@ -1,17 +1,20 @@
-# make venv | demo | demo-cluster | test | chaos | teeth | lint | bench: from a clean clone, with Python 3.11+ and pip.
+# make venv | demo | demo-cluster | test | simulate | chaos | teeth | lint | bench: from a clean clone, with Python 3.11+ and pip.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SEEDS  ?= 5000
+FROM   ?= 500
 BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-cluster test chaos teeth lint bench clean
+.PHONY: help venv demo demo-cluster test simulate chaos teeth lint bench clean
 
 help:
 	@echo "make demo          run fastsched on the files of Python's standard library, and kill a worker"
 	@echo "make demo-cluster  the same on PostgreSQL and Redis, where everything fails once"
 	@echo "make test          lint, types and tests"
+	@echo "make simulate      thousands of clusters under faults, on a virtual clock (SEEDS=, FROM=)"
 	@echo "make chaos         real processes and servers killed, frozen, cut off and filled up, at length"
 	@echo "make teeth         put defects into copies of the source, and see each caught by the tests"
 	@echo "make bench         benchmarks and the ratios to other libraries"
@@ -29,6 +32,9 @@ demo-cluster: $(VENV)/servers
 
 test: lint
 	$(BIN)/pytest -q -n 2
+
+simulate: $(VENV)/dev
+	cd tests && ../$(BIN)/python -m simulation --seeds $(SEEDS) --from $(FROM)
 
 chaos: $(VENV)/dev
 	cd tests && ../$(BIN)/python -m chaos

@@ -100,6 +100,7 @@ class Node:
         self._asked = -1  # the newest hint when the last claim was made
         self._drained = -1  # the newest hint when a claim last took all there was
         self._pace = Pace(clock, settings.workers)
+        self._unable = False  # whether claims were left to others, for want of a worker
         # The keeper.
         self._changed = threading.Condition()
         self._next_look: float | None = None
@@ -150,8 +151,7 @@ class Node:
             self._changed.notify()
         self._writer.claim_with(None)
         self._writer.call(lambda store: None)  # a claim under way is adopted now
-        for job in self.backlog.close():
-            self._writer.end(self._unstarted(job), RELEASE)
+        self._give_back(self.backlog.close())
         self._keeper.join()
         if not self._pool.join(grace):
             self._stop_runs(JobStopped)
@@ -182,6 +182,9 @@ class Node:
         if jobs:
             self._hint = next(self._hints)
         if self._hint == self._drained or not self._handlers:
+            return None
+        if not self._pool.able:
+            self._unable = True
             return None
         self._asked = self._hint
         held = len(self._held) - ends
@@ -222,6 +225,8 @@ class Node:
             self._held[job.id] = job
         if flushed.claimed:
             self.backlog.add(flushed.claimed)
+            if not self._pool.able:  # any more
+                self._give_back(self.backlog.clear())
         if claim.min_priority == MIN_PRIORITY:
             if flushed.drained:
                 self._drained = self._asked
@@ -234,8 +239,12 @@ class Node:
     def _make_way(self, flushed: Flushed) -> None:
         """Hotter jobs were claimed: give back colder ones if more of that heat may be left."""
         if not flushed.drained or len(self._held) > 2 * self._pace.most():
-            for job in self.backlog.take_colder(min(job.priority for job in flushed.claimed)):
-                self._writer.end(self._unstarted(job), RELEASE)
+            hot = min(job.priority for job in flushed.claimed)
+            self._give_back(self.backlog.take_colder(hot))
+
+    def _give_back(self, jobs: Sequence[ClaimedJob]) -> None:
+        for job in jobs:
+            self._writer.end(self._unstarted(job), RELEASE)
 
     # Hints, from any thread ----------------------------------------------------------------------
 
@@ -338,7 +347,10 @@ class Node:
             self._rescue()
         if tended.doubt:
             self._reconcile()
-        if tended.news:
+        back = self._unable and self._pool.able
+        if back:
+            self._unable = False
+        if tended.news or back:
             self.hint()
 
     def _chores(self) -> None:

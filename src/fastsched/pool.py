@@ -131,6 +131,7 @@ class Pool:
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Condition()
         self._zombies = 0
+        self._missing = 0  # workers for which no slot was free
         self._hurried = False
 
     @staticmethod
@@ -142,6 +143,11 @@ class Pool:
     def zombies(self) -> int:
         """Threads whose run was written off and has not returned."""
         return self._zombies
+
+    @property
+    def able(self) -> bool:
+        """Whether any worker is left to run jobs."""
+        return bool(self._threads)
 
     def start(self) -> None:
         """Start the threads."""
@@ -203,8 +209,11 @@ class Pool:
 
     def _run(self, slot: int, run: Run) -> Outcome:
         key = (run.job.id, run.job.claim_no)
+        job = run.job
+        if self._zombies:  # not alone: what kills the process now may be one of them
+            job = job._replace(suspect=False)
         try:
-            self._presence.enter(slot, run.job)
+            self._presence.enter(slot, job)
         except StoreError as error:
             _log.warning("job %s is given back, its start cannot be written: %s", key[0], error)
             return RELEASE
@@ -233,6 +242,7 @@ class Pool:
             if self._free_slots:
                 self._start_worker()
             else:
+                self._missing += 1
                 _log.critical(
                     "%d runs did not stop when told to; this node has one worker less",
                     self._zombies,
@@ -244,6 +254,9 @@ class Pool:
             run.job.kind,
         )
         self._backlog.finished()
+        if not self.able:  # other nodes may run what waits here
+            for job in self._backlog.clear():
+                self._finish(Run(job, self._node, self._clock), RELEASE)
 
     def _written_off(self, run: Run, why: type[JobInterrupt]) -> Outcome:
         if why is JobStopped:
@@ -256,3 +269,6 @@ class Pool:
         with self._lock:
             self._zombies -= 1
             self._free_slots.append(slot)
+            if self._missing:
+                self._missing -= 1
+                self._start_worker()

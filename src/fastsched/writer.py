@@ -197,9 +197,11 @@ class Writer:
                     self._asleep = True
                     self._clock.wait(self._changed, self._until_retry())
                     self._asleep = False
-                inserts, self._inserts = self._inserts, []
-                calls, self._calls = self._calls, []
-                ends, self._ends = self._ends, []
+                inserts, calls, ends = (
+                    _taken(self._inserts),
+                    _taken(self._calls),
+                    _taken(self._ends),
+                )
                 self._poked = False
                 jobs = [job for jobs, _ in inserts for job in jobs]
                 claim = self._asked_claim(jobs, len(ends))
@@ -328,6 +330,14 @@ class Writer:
             self._poked = self._poked or claim is not None
             self._retry_at = self._clock.monotonic() + self._pause
         _log.warning("%s; trying again in %.2f s", error, self._pause)
+
+
+def _taken(queue: list[Any]) -> list[Any]:
+    """What is queued. The queue stays the same object: `_queue` is given it before it has the lock,
+    and would else add to one that has been taken already."""
+    taken = queue[:]
+    queue.clear()
+    return taken
 
 
 def _no_claim(jobs: Sequence[NewJob], ends: int) -> None:

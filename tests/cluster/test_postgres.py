@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from builders import in_threads, until
 from clocks import PATIENCE
 
 from fastsched import JobContext, State
+from fastsched.stores.postgres import PostgresStore
 from fastsched.stores.postgres_link import SQL, begin
 
 
@@ -29,6 +31,16 @@ def test_nodes_share_a_backlog_and_run_each_job_once(pg_url, cluster):
         node.start()
     nodes[0].wait_until_idle(30)
     assert sorted(ran) == list(range(1_000))
+
+
+@pytest.mark.parametrize("wrong_by", [-7200.0, 7200.0])
+def test_a_process_that_only_enqueues_tells_due_times_by_the_server(pg_url, monkeypatch, wrong_by):
+    right = time.time
+    monkeypatch.setattr("fastsched.clock.time.time", lambda: right() + wrong_by)
+    store = PostgresStore(pg_url, keep_done=False)
+    store.open()
+    assert store.clock.now() == pytest.approx(right(), abs=60)
+    store.close()
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate", "kill"])

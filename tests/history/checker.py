@@ -6,7 +6,7 @@ that breaks it. `check` runs them all, in one pass each: O(n log n) in the numbe
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fastsched import Scheduler, State, StoreStats
-from history.record import History
+from history.record import Held, History
 
 MAX_CRASHES = 3
 """Crashes charged to a job until it is a dead letter."""
@@ -22,6 +22,9 @@ A_MOMENT = 0.05
 """Seconds that a process may take from its last look at its place to the start of a run."""
 A_COMMIT = 1.0
 """Seconds that the commit of an end may take."""
+CLOCK_LAG = 5.0
+"""Seconds by which a process may at most believe that it is earlier than it is."""
+_MAYBE_DONE = ("done", "unknown")
 _END = float("inf")
 
 
@@ -92,7 +95,7 @@ def lost(history: History, final: Final) -> _Found:
     """An accepted job was run to its end, or the store still has it."""
     for job_id in history.accepted:
         runs = history.runs.get(job_id, ())
-        if final.done(job_id) and not any(run.outcome == "done" for run in runs):
+        if final.done(job_id) and not any(run.outcome in _MAYBE_DONE for run in runs):
             yield job_id, "accepted, gone, and never run to its end"
 
 
@@ -133,10 +136,10 @@ def fence(history: History, final: Final) -> _Found:
 def stale(history: History, final: Final) -> _Found:
     """Only the newest claim completes a job, and only once."""
     for job_id, runs in history.runs.items():
-        if not any(run.outcome == "done" for run in runs):
+        if not any(run.outcome in _MAYBE_DONE for run in runs):
             continue  # see `lost`
         newest = max(runs, key=lambda run: (run.claim_no, run.began))
-        if final.done(job_id) and newest.outcome != "done":
+        if final.done(job_id) and newest.outcome not in _MAYBE_DONE:
             yield job_id, f"done, though {newest}, the newest, did not run to its end"
         completions = history.completions.get(job_id, [])
         if len(completions) > 1:
@@ -147,12 +150,14 @@ def stale(history: History, final: Final) -> _Found:
 
 
 def rerun(history: History, final: Final) -> _Found:
-    """A job runs again only because its run failed, or because a fault hit the process in it."""
+    """A job runs again only because its run asked for it, by failing, by snoozing or by taking too
+    long, or because a fault hit the process in it."""
     for job_id, runs in history.runs.items():
         for before, run in pairwise(runs):
             if run.claim_no < before.claim_no:
                 continue  # see `fence`
-            if not before.failed and not history.cuts(before, run.began):
+            asked = before.failed or before.outcome == "snoozed"
+            if not asked and not history.cuts(before, run.began):
                 yield job_id, f"{run} started, though nothing had happened to {before}"
 
 
@@ -168,7 +173,9 @@ def early(history: History, final: Final) -> _Found:
     for job_id, runs in history.runs.items():
         offer = history.offers.get(job_id)
         for run in runs:
-            due = max(run.due, offer.not_before if offer else 0.0)
+            due = run.due
+            if offer is not None and job_id not in history.hurried:
+                due = max(due, offer.not_before)
             if run.began < due:
                 yield job_id, f"{run} started {due - run.began:.6f} s before it was due"
 
@@ -195,6 +202,72 @@ def buried(history: History, final: Final) -> _Found:
         failed = any(run.failed for run in runs)
         if row.state is State.DEAD and row.crashes < MAX_CRASHES and not failed:
             yield job_id, f"dead after {row.crashes} crashes and no failure"
+
+
+def _alone(history: History) -> Counter[str]:
+    """How often something was done to a process in which a job, by id, ran alone."""
+    runs_of = defaultdict(list)
+    for runs in history.runs.values():
+        for run in runs:
+            runs_of[run.pid].append(run)
+    alone: Counter[str] = Counter()
+    for pid, faults in history.faults.items():
+        began = {(run.id, run.claim_no) for run in runs_of[pid]}
+        for fault in faults:
+            under_way = [run.id for run in runs_of[pid] if run.under_way(fault.until)]
+            under_way += history.beginning(pid, fault.until, began)
+            if len(under_way) == 1:
+                alone[under_way[0]] += 1
+    return alone
+
+
+def bystander(history: History, final: Final) -> _Found:
+    """A job is charged only with crashes of processes in which it ran alone.
+
+    Only where the backlogs are recorded, and so every step of a run.
+    """
+    charged = {job_id: row.crashes for job_id, row in final.rows.items() if row.crashes}
+    alone = _alone(history) if charged and history.backlogs else Counter(charged)
+    for job_id, crashes in charged.items():
+        if crashes > alone[job_id]:
+            yield job_id, f"charged with {crashes} crashes, ran alone in {alone[job_id]}"
+
+
+def late(history: History, final: Final) -> _Found:
+    """No run starts after the job's deadline, as far as its process knew the time."""
+    for job_id, runs in history.runs.items():
+        for run in runs:
+            frozen = any(f.at <= run.began <= f.until + 1.0 for f in history.frozen[run.pid])
+            if run.deadline is not None and run.began > run.deadline + CLOCK_LAG and not frozen:
+                yield job_id, f"{run} started {run.began - run.deadline:.3f} s after its deadline"
+
+
+def obstinate(history: History, final: Final) -> _Found:
+    """What was asked to stop for good is not claimed again."""
+    for job_id, claim_no in history.requested.items():
+        for run in history.runs.get(job_id, ()):
+            if run.claim_no > claim_no:
+                yield job_id, f"{run} started after claim {claim_no} was asked to stop for good"
+
+
+def order(history: History, final: Final) -> _Found:
+    """A worker takes the hottest of the jobs that wait in its process and were due when they came;
+    suspects, which wait until they can run alone, apart."""
+    for steps in history.backlogs.values():
+        waiting: dict[tuple[str, int], Held] = {}
+        gone: set[tuple[str, int]] = set()
+        for step in steps:
+            key = step.id, step.claim_no
+            if step.event == "held":
+                if step.due and not step.suspect and key not in gone:
+                    waiting[key] = step
+                continue
+            gone.add(key)
+            waiting.pop(key, None)
+            if step.event == "taken" and not step.suspect and waiting:
+                hottest = min(waiting.values(), key=lambda held: held.hotness)
+                if hottest.hotness < step.hotness:
+                    yield step.id, f"taken before {hottest.id}, which was hotter and waited, too"
 
 
 def effects(history: History, final: Final) -> _Found:
@@ -256,6 +329,6 @@ def stuck(history: History, final: Final) -> _Found:
 
 
 RULES: tuple[_Rule, ...] = (
-    lost, unexpected, nonsense, fence, stale, rerun, revived, early, attempts, buried, effects,
-    books, balance, stuck, spared,
+    lost, unexpected, nonsense, fence, stale, rerun, revived, obstinate, early, late, order,
+    attempts, buried, bystander, effects, books, balance, stuck, spared,
 )  # fmt: skip

@@ -24,10 +24,21 @@ class Journal:
     cancelled       id                         the store said that it will never start
     start           id, claim_no, attempt, due a run begins, of a job due then
     end             id, claim_no, outcome      its handler is about to return: `done`, `failed`
-                                               (to be retried) or `stopped` (to be run again)
+                                               (to be retried), `snoozed`, `stopped` (to be run
+                                               again) or `unknown` (it failed in the commit)
+    timed_out       id, claim_no               its node gave the run up: it took too long
+    committing      id, claim_no               its transaction, which completes it, is about to be
+                                               committed: until it ends, its outcome is `unknown`
+    hurried         id                         somebody asked that it run before it is due
     undone          id, claim_no               its end was to be committed with its effect, and the
                                                commit failed
     completed       id, claim_no               the node was told that its completion is committed
+    requested       id, claim_no               it was asked to stop for good while claimed so
+    requeued        id                         somebody asked that a dead letter run again
+    held            of `record.Held`           it waits in this process's backlog
+    taken           of `record.Held`           a worker takes it from there
+    dropped         id, claim_no               it is not held any more
+    frozen          until                      the process stood still until then
     fault           pid, what, until           something was done to `pid` from `at` to `until`
     """
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,19 @@ class Run:
     began: float
     ended: float | None = None
     outcome: str | None = None
+    deadline: float | None = None
+    timed_out: bool = False
+    """Whether its node gave it up because it took too long."""
     undone: bool = False
     """Whether the commit that was to follow its end has failed, as far as its process knows."""
 
     @property
     def failed(self) -> bool:
         """Whether it may be charged as an attempt."""
-        return self.outcome == "failed" or self.undone
+        return self.outcome in ("failed", "unknown") or self.undone or self.timed_out
+
+    def under_way(self, at: float) -> bool:
+        return self.began <= at and (self.ended is None or self.ended > at)
 
     def __str__(self) -> str:
         return f"claim {self.claim_no} of process {self.pid}"
@@ -54,6 +60,21 @@ class Fault:
     what: str
     at: float
     until: float
+
+
+class Held(NamedTuple):
+    """A claimed job in the backlog of a process: put in, taken to be run, or taken out."""
+
+    event: str
+    at: float
+    id: str
+    claim_no: int
+    hotness: tuple[float, float] = (0.0, 0.0)
+    """A lower priority is more, and a later due time. (Of jobs that are alike in both, the backlog
+    knows only which came first to it.)"""
+    due: bool = True
+    """Whether it was due, by the clock of its process, when it came."""
+    suspect: bool = False
 
 
 @dataclass(slots=True)
@@ -70,7 +91,15 @@ class History:
     """Runs of each job in order of their beginning."""
     completions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """Claim numbers whose completion was reported as committed."""
+    hurried: set[str] = field(default_factory=set)
+    """Jobs that were made due before their time."""
     faults: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    frozen: dict[int, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    """When a process stood still, by process, whether that had consequences or not."""
+    requested: dict[str, int] = field(default_factory=dict)
+    """Claim numbers under which jobs were asked to stop for good."""
+    backlogs: dict[int, list[Held]] = field(default_factory=lambda: defaultdict(list))
+    """What went into and out of the backlogs, by process."""
     oddities: list[tuple[str, str]] = field(default_factory=list)
     """Job and what makes no sense about its events."""
 
@@ -108,6 +137,23 @@ class History:
                     run.undone |= run.claim_no == facts["claim_no"]
             case "completed":
                 self.completions[id].append(facts["claim_no"])
+            case "hurried":
+                self.hurried.add(id)
+            case "committing":
+                for run in self.runs.get(id, ()):
+                    if run.claim_no == facts["claim_no"] and run.pid == pid:
+                        run.outcome = "unknown"
+            case "frozen":
+                self.frozen[pid].append(Fault(pid, "frozen", at, facts["until"]))
+            case "requested":
+                self.requested.setdefault(id, facts["claim_no"])
+            case "requeued":
+                self.requested.pop(id, None)
+            case "held" | "taken" | "dropped":
+                self.backlogs[pid].append(Held(event, at, id, **facts))
+            case "timed_out":
+                for run in self.runs.get(id, ()):
+                    run.timed_out |= run.claim_no == facts["claim_no"]
             case "fault":
                 self.faults[pid].append(Fault(pid, facts["what"], at, facts.get("until", at)))
             case _:
@@ -119,6 +165,20 @@ class History:
                 run.ended, run.outcome = at, outcome
                 return
         self.oddities.append((id, f"claim {claim_no} ended in process {pid} without a start"))
+
+    def beginning(self, pid: int, at: float, began: Set[tuple[str, int]]) -> list[str]:
+        """Jobs that a worker of the process had taken then, and whose runs never began: their
+        starts may have been written, which comes before they run."""
+        taken: dict[tuple[str, int], None] = {}
+        for step in self.backlogs.get(pid, ()):
+            key = step.id, step.claim_no
+            if step.at > at:
+                break
+            if step.event == "taken" and key not in began:
+                taken[key] = None
+            elif step.event == "dropped":
+                taken.pop(key, None)
+        return [job_id for job_id, _ in taken]
 
     def cuts(self, run: Run, before: float) -> list[Fault]:
         """The faults of the run's process that overlap the run and began `before` then."""

@@ -39,9 +39,24 @@ class Tale:
         self.count(accepted=1)
 
     def start(
-        self, pid: int, claim_no: int, *, attempt: int = 1, due: float = 0.0, id: str = "j"
+        self,
+        pid: int,
+        claim_no: int,
+        *,
+        attempt: int = 1,
+        due: float = 0.0,
+        id: str = "j",
+        **facts: float,
     ) -> None:
-        self.note("start", pid, id=id, claim_no=claim_no, attempt=attempt, due=due)
+        self.note("start", pid, id=id, claim_no=claim_no, attempt=attempt, due=due, **facts)
+
+    def wait(self, id: str, hotness: tuple[float, float], **facts: bool) -> None:
+        self.note("held", A, id=id, claim_no=1, hotness=hotness, **facts)
+
+    def take(
+        self, id: str, hotness: tuple[float, float], *, pid: int = A, claim_no: int = 1
+    ) -> None:
+        self.note("taken", pid, id=id, claim_no=claim_no, hotness=hotness, suspect=False)
 
     def end(self, pid: int, claim_no: int, outcome: str = "done", *, id: str = "j") -> None:
         if outcome == "done":
@@ -247,6 +262,101 @@ def a_job_is_due_later(tale: Tale) -> None:
     tale.keep(State.SCHEDULED)
 
 
+@good
+def a_run_failed_in_the_commit_that_took_place(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.note("committing", A, id="j", claim_no=1)
+    tale.note("completed", A, id="j", claim_no=1)
+    tale.end(A, 1, "unknown")
+    tale.count(done=1)
+
+
+@good
+def a_process_died_when_its_commit_had_taken_place(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.note("committing", A, id="j", claim_no=1)
+    tale.kill(A)
+    tale.count(done=1)
+
+
+@good
+def a_run_was_given_up_and_ended_late(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.note("timed_out", A, id="j", claim_no=1)
+    tale.start(A, 2, attempt=2)
+    tale.end(A, 1)
+    tale.end(A, 2)
+    tale.count(done=1)
+
+
+@good
+def a_run_snoozed(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.end(A, 1, "snoozed")
+    tale.start(A, 2)
+    tale.end(A, 2)
+    tale.count(done=1)
+
+
+@good
+def a_job_was_hurried(tale: Tale) -> None:
+    tale.accept(not_before=1e9)
+    tale.note("hurried", 1, id="j")
+    tale.start(A, 1)
+    tale.end(A, 1)
+    tale.count(done=1)
+
+
+@good
+def a_dead_letter_that_was_to_stop_was_requeued(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.note("requested", 1, id="j", claim_no=1)
+    tale.end(A, 1, "failed")
+    tale.note("requeued", 1, id="j")
+    tale.start(A, 2)
+    tale.end(A, 2)
+    tale.count(done=1)
+
+
+@good
+def a_process_froze_between_the_look_at_the_deadline_and_the_start(tale: Tale) -> None:
+    tale.accept()
+    tale.note("frozen", A, until=20.0)
+    for _ in range(10):
+        tale.note("enqueue", 1, id="other")
+    tale.start(A, 1, deadline=3.0)
+    tale.end(A, 1)
+    tale.count(done=1)
+
+
+@good
+def workers_took_the_hottest_of_what_waited(tale: Tale) -> None:
+    tale.wait("cold", (0.0, 0.0))
+    tale.wait("hot", (-5.0, 0.0))
+    tale.wait("hotter, but not due", (-9.0, 1e9), due=False)
+    tale.wait("hotter, but suspect", (-9.0, 0.0), suspect=True)
+    tale.wait("hotter, but taken out", (-9.0, 0.0))
+    tale.note("dropped", A, id="hotter, but taken out", claim_no=1)
+    tale.take("hot", (-5.0, 0.0))
+    tale.take("cold", (0.0, 0.0))
+
+
+@good
+def a_process_died_between_the_note_of_a_suspects_start_and_its_start(tale: Tale) -> None:
+    tale.accept()
+    for claim_no, pid in enumerate((A, B), 1):
+        tale.start(pid, claim_no)
+        tale.kill(pid)
+    tale.take("j", (0.0, 0.0), pid=300, claim_no=3)
+    tale.kill(300)
+    tale.keep(State.DEAD, crashes=3, claim_no=3)
+
+
 # Bad ones ----------------------------------------------------------------------------------------
 
 
@@ -423,6 +533,53 @@ def a_bystander_was_charged(tale: Tale) -> None:
     tale.start(A, 1)
     tale.end(A, 1, "failed")
     tale.keep(State.SCHEDULED, crashes=1)
+
+
+@breaks("bystander")
+def a_bystander_was_charged_with_a_crash_of_its_process(tale: Tale) -> None:
+    tale.accept()
+    tale.accept("poison")
+    tale.take("j", (0.0, 0.0))
+    tale.start(A, 1)
+    tale.start(A, 1, id="poison")
+    tale.kill(A)
+    tale.keep(State.SCHEDULED, crashes=1)
+    tale.keep(State.SCHEDULED, id="poison")
+
+
+@breaks("obstinate")
+def a_job_that_was_to_stop_for_good_was_claimed_again(tale: Tale) -> None:
+    tale.accept()
+    tale.start(A, 1)
+    tale.note("requested", 1, id="j", claim_no=1)
+    tale.end(A, 1, "failed")
+    tale.start(A, 2, attempt=2)
+    tale.end(A, 2)
+    tale.count(done=1)
+
+
+@breaks("late")
+def a_run_started_long_after_the_deadline(tale: Tale) -> None:
+    tale.accept()
+    for _ in range(10):
+        tale.note("enqueue", 1, id="other")
+    tale.start(A, 1, deadline=3.0)
+    tale.end(A, 1)
+    tale.count(done=1)
+
+
+@breaks("order")
+def a_worker_took_a_colder_job(tale: Tale) -> None:
+    tale.wait("cold", (0.0, 0.0))
+    tale.wait("hot", (-5.0, 0.0))
+    tale.take("cold", (0.0, 0.0))
+
+
+@breaks("order")
+def a_worker_took_a_job_that_was_due_later(tale: Tale) -> None:
+    tale.wait("first", (0.0, -2.0))
+    tale.wait("second", (0.0, -1.0))
+    tale.take("second", (0.0, -1.0))
 
 
 @breaks("buried")

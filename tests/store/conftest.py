@@ -10,7 +10,7 @@ from hypothesis import settings
 from fastsched.stores import postgres_nodes
 from fastsched.stores.postgres import PostgresStore
 
-from .lab import Lab, SqliteBase
+from .lab import Lab, MemoryBase, SqliteBase
 from .postgres_base import PostgresBase
 
 settings.register_profile("store", max_examples=30)
@@ -26,10 +26,12 @@ def pg_template(pg_server) -> str:
     return "store_template"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "memory", "memory, suspects only"])
 def lab(request, tmp_path, monkeypatch) -> Iterator[Lab]:
     if request.param == "sqlite":
         lab = Lab(SqliteBase(tmp_path))
+    elif request.param.startswith("memory"):
+        lab = Lab(MemoryBase(knows_what_ran=request.param == "memory"))
     else:
         # A server just started may be judged at once: its nodes do not have to lock anew.
         monkeypatch.setattr(postgres_nodes, "RELOCK_GRACE", 0.0)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from builders import new_job
 from clocks import ManualClock
+from simulation.database import Database
+from simulation.store import MemoryStore
 
 from fastsched.ids import new_id
 from fastsched.job import MIN_PRIORITY, Claim, ClaimedJob, Job, NewJob, State
@@ -52,6 +54,25 @@ class SqliteBase:
         for presence in store._presences.values():
             presence.forsake()  # the operating system drops the locks; the files stay
         store._presences.clear()
+
+
+class MemoryBase:
+    """The store of the simulation, in the ways of SQLite or in those of PostgreSQL."""
+
+    def __init__(self, folder: Path | None = None, *, knows_what_ran: bool = True) -> None:
+        self.knows_what_ran = knows_what_ran
+        self._clock = ManualClock()
+        self._database = Database(self._clock.now, knows_what_ran=knows_what_ran)
+
+    def connect(self, *, keep_done: bool) -> Store:
+        return MemoryStore(self._database, self._clock, keep_done=keep_done)
+
+    def pass_time(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
+    def kill(self, store: Store) -> None:
+        assert isinstance(store, MemoryStore)
+        store.die()
 
 
 class Lab:

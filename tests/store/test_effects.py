@@ -8,6 +8,9 @@ import pytest
 
 from fastsched import Claim, JobStopped
 
+pytestmark = pytest.mark.parametrize("lab", ["sqlite", "postgres"], indirect=True)
+"""Those whose effects are SQL."""
+
 
 @pytest.fixture
 def count(lab, node):

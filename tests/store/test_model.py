@@ -1,8 +1,9 @@
 """Random work on a store comes to what a model in plain Python says, and loses no job.
 
-`TestSqlite` compares SQLite with the model; `TestSideBySide` does the same to SQLite and PostgreSQL
-at once, which must agree with the model and with each other in every answer. How many examples:
-the profile `store` of Hypothesis, or with FASTSCHED_HYPOTHESIS_PROFILE=store-thorough many more.
+`TestSqlite` compares SQLite with the model, `TestMemory` the store of the simulation;
+`TestSideBySide` does the same to SQLite and PostgreSQL at once, which must agree with the model and
+with each other in every answer. How many examples: the profile `store` of Hypothesis, or with
+FASTSCHED_HYPOTHESIS_PROFILE=store-thorough many more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fastsched.outcomes import DONE, EXPIRE, RELEASE, Cancel, Dead, Retry, Snooz
 from fastsched.stores import postgres_nodes
 from fastsched.stores.base import Flush
 
-from .lab import Lab, SqliteBase
+from .lab import Lab, MemoryBase, SqliteBase
 from .postgres_base import PostgresBase
 from .twins import Twins
 
@@ -454,6 +455,7 @@ def machine_on(make_base):
 
 
 TestSqlite = machine_on(SqliteBase)
+TestMemory = machine_on(MemoryBase)
 
 
 class TestSideBySide(settled(SideBySideMachine.TestCase, share=0.5)):

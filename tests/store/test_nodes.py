@@ -8,7 +8,7 @@ from builders import new_job
 from fastsched import State
 from fastsched.ids import new_id
 from fastsched.job import ClaimedJob
-from fastsched.outcomes import DONE, Dead, Retry
+from fastsched.outcomes import DONE, RELEASE, Dead, Retry
 
 CRASHES = 3
 
@@ -168,6 +168,25 @@ def test_a_job_that_kills_its_process_is_buried_after_three_crashes(lab):
     assert (lab.job(job_id).crashes, lab.job(job_id).attempt) == (0, 0)
     suspects = {job.id for job in lab.claim(lab.node()) if job.suspect}
     assert suspects == (set() if lab.knows_what_ran else {bystander})
+
+
+def test_a_suspect_that_was_given_back_and_waits_again_is_not_charged(lab, node):
+    job_id = lab.add_one()
+    before, doomed = lab.mortal_node(), lab.mortal_node()
+    begin(lab, before, *lab.claim(before))
+    lab.kill(before)
+    lab.store.rescue(CRASHES)
+    charged = lab.job(job_id).crashes
+    (job,) = lab.claim(doomed)
+    assert job.suspect
+    begin(lab, doomed, job)
+    lab.presences[doomed].leave(0)
+    assert lab.end(job, doomed, RELEASE)
+    (again,) = lab.claim(doomed)
+    assert again.suspect
+    lab.kill(doomed)
+    assert list(lab.store.rescue(CRASHES).charged) == []
+    assert lab.job(job_id).crashes == charged
 
 
 def test_an_orderly_failure_clears_the_crashes(lab, node):

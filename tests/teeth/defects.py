@@ -263,8 +263,7 @@ WHERE""",
         promise=STARTED,
         file="node.py",
         old="""\
-        for job in self.backlog.close():
-            self._writer.end(self._unstarted(job), RELEASE)
+        self._give_back(self.backlog.close())
         self._keeper.join()""",
         new="""\
         self.backlog.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 
 import pytest
-from builders import claimed_job
+from builders import claimed_job, until
 from clocks import PATIENCE
 
 from fastsched import Scheduler
@@ -52,45 +53,105 @@ class Frozen(OutOfReach):
         self.left.append(slot)
 
 
+class InReach(OutOfReach):
+    def __init__(self):
+        self.suspects = []
+
+    def enter(self, slot, job):
+        if job.suspect:
+            self.suspects.append(job.id)
+
+
 @pytest.fixture
-def scheduler(tmp_path):
-    scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db")
-    scheduler.job(kind="work")(lambda: None)
-    return scheduler
+def make_pool(tmp_path):
+    """Makes a pool of one worker for a function; with it, its backlog and what ended."""
+
+    def make(function, presence):
+        scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db")
+        scheduler.job(kind="work")(function)
+        clock, ended = SystemClock(), []
+        backlog = Backlog(clock)
+        pool = Pool(
+            node="n",
+            size=1,
+            backlog=backlog,
+            executor=Executor(scheduler._handlers, clock),
+            presence=presence,
+            clock=clock,
+            effects=None,
+            interrupt_grace=0.05,
+            finish=lambda run, outcome: ended.append(outcome),
+        )
+        pool.start()
+        made.append((pool, backlog))
+        return pool, backlog, ended
+
+    made = []
+    yield make
+    for pool, backlog in made:
+        backlog.close()
+        assert pool.join(PATIENCE)
+        pool.close()
 
 
-def outcomes_of_two_jobs(scheduler, presence):
-    clock, ended, both = SystemClock(), [], threading.Event()
-
-    def finish(run, outcome):
-        ended.append(outcome)
-        if len(ended) == 2:
-            both.set()
-
-    backlog = Backlog(clock)
-    pool = Pool(
-        node="n",
-        size=1,
-        backlog=backlog,
-        executor=Executor(scheduler._handlers, clock),
-        presence=presence,
-        clock=clock,
-        effects=None,
-        interrupt_grace=0.1,
-        finish=finish,
-    )
+def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(make_pool):
+    _, backlog, ended = make_pool(lambda: None, OutOfReach())
     backlog.add([claimed_job(), claimed_job()])
-    pool.start()
-    assert both.wait(PATIENCE)
-    backlog.close()
-    assert pool.join(PATIENCE)
-    pool.close()
-    return ended
+    until(lambda: len(ended) == 2)
+    assert ended == [RELEASE, DONE]
 
 
-def test_a_job_whose_start_cannot_be_written_is_given_back_and_the_worker_goes_on(scheduler):
-    assert outcomes_of_two_jobs(scheduler, OutOfReach()) == [RELEASE, DONE]
+def test_a_job_is_not_started_when_the_place_was_lost_while_its_start_was_written(make_pool):
+    _, backlog, ended = make_pool(lambda: None, Frozen())
+    backlog.add([claimed_job(), claimed_job()])
+    until(lambda: len(ended) == 2)
+    assert ended == [RELEASE, DONE]
 
 
-def test_a_job_is_not_started_when_the_place_was_lost_while_its_start_was_written(scheduler):
-    assert outcomes_of_two_jobs(scheduler, Frozen()) == [RELEASE, DONE]
+def test_workers_that_were_written_off_are_made_good_when_their_runs_return(make_pool):
+    may_return, deaf = threading.Event(), count()
+
+    def work():
+        if next(deaf) < 2:  # the worker, and the one that replaces it
+            may_return.wait(PATIENCE)
+
+    pool, backlog, ended = make_pool(work, InReach())
+    backlog.add([claimed_job(timeout=0.01), claimed_job(timeout=0.01)])
+    until(lambda: pool.zombies == 2)
+    may_return.set()
+    until(lambda: pool.zombies == 0)
+    backlog.add([claimed_job()])
+    until(lambda: len(ended) == 3)
+    assert ended[-1] is DONE
+
+
+def test_jobs_do_not_wait_for_workers_that_are_all_written_off(make_pool):
+    may_return = threading.Event()
+    pool, backlog, ended = make_pool(lambda: may_return.wait(PATIENCE), InReach())
+    backlog.add([claimed_job(timeout=0.01), claimed_job(timeout=0.01), claimed_job()])
+    until(lambda: len(ended) == 3)
+    assert ended[-1] is RELEASE
+    assert not pool.able
+    may_return.set()
+    until(lambda: pool.able)
+
+
+def test_a_suspect_does_not_count_as_running_alone_beside_a_run_that_was_written_off(make_pool):
+    may_return, deaf = threading.Event(), count()
+
+    def work():
+        if next(deaf) == 0:
+            may_return.wait(PATIENCE)
+
+    presence = InReach()
+    pool, backlog, ended = make_pool(work, presence)
+    backlog.add([claimed_job(timeout=0.01)])
+    until(lambda: pool.zombies == 1)
+    beside, alone = claimed_job(suspect=True), claimed_job(suspect=True)
+    backlog.add([beside])
+    until(lambda: len(ended) == 2)
+    may_return.set()
+    until(lambda: pool.zombies == 0)
+    backlog.add([alone])
+    until(lambda: len(ended) == 3)
+    assert presence.suspects == [alone.id]

@@ -117,6 +117,42 @@ def held_up(store, writer):
     return insert
 
 
+class LateLock:
+    """A condition whose lock a thread takes only after something else has happened."""
+
+    def __init__(self, condition, happen):
+        self._condition = condition
+        self._happen = happen
+
+    def __getattr__(self, name):
+        return getattr(self._condition, name)
+
+    def __enter__(self):
+        happen, self._happen = self._happen, lambda: None
+        happen()
+        return self._condition.__enter__()
+
+    def __exit__(self, *exc):
+        return self._condition.__exit__(*exc)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda writer: writer.insert([new_job()]), lambda writer: writer.call(ids_of)]
+)
+def test_what_is_queued_while_the_writer_takes_what_was_queued_is_written(store, writer, ask):
+    meanwhile = []
+    condition = writer._changed
+    writer._changed = LateLock(condition, lambda: meanwhile.append(held_up(store, writer)))
+    asked = in_thread(ask, writer)
+    until(lambda: meanwhile)
+    writer._changed = condition
+    until(lambda: writer._inserts or writer._calls)
+    store.may_flush.set()
+    asked.get()
+    meanwhile[0].get()
+    assert sum(len(flush.jobs) for flush in store.flushes) == len(ids_of(store))
+
+
 # One transaction ---------------------------------------------------------------------------------
 
 

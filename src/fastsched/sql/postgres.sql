@@ -28,6 +28,9 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', :in_transacti
 -- name: isolate
 SELECT pg_catalog.set_config('default_transaction_isolation', 'read committed', false);
 
+-- name: now
+SELECT extract(epoch FROM clock_timestamp())::float8;
+
 -- For the end of a handler's transaction, which is otherwise the handler's own.
 -- name: ending
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
@@ -440,7 +443,11 @@ SELECT EXISTS (SELECT FROM me),
 -- It has crashed, rather than been frozen or cut off, if its lock is free. Behind a pooler there is
 -- none, and every death counts as a crash: a job that kills its process must not do so for ever.
 -- name: dead_nodes
-SELECT n.no, n.id::text, n.alone::text, s.lock_free OR NOT n.locked AS crashed
+SELECT n.no, n.id::text,
+       -- By that same claim: one that it gave back, or ended, and holds again has not begun to run.
+       (SELECT j.id::text FROM fastsched.jobs AS j
+        WHERE j.id = n.alone AND j.node = n.no AND j.claim_no = n.alone_claim),
+       s.lock_free OR NOT n.locked AS crashed
 FROM fastsched.nodes AS n JOIN fastsched.node_signs AS s USING (no)
 WHERE s.lease_over
    OR s.lock_free AND :may_judge
@@ -448,7 +455,7 @@ WHERE s.lease_over
 ORDER BY n.no FOR UPDATE OF n SKIP LOCKED;
 
 -- name: run_alone
-UPDATE fastsched.nodes SET alone = :id::text::uuid WHERE no = :node;
+UPDATE fastsched.nodes SET alone = :id::text::uuid, alone_claim = :claim_no WHERE no = :node;
 
 -- name: forget_node
 DELETE FROM fastsched.nodes WHERE no = :node;

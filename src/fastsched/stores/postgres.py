@@ -58,7 +58,7 @@ class PostgresStore:
         self._lease = lease
         self.clock = RemoteClock()
         self._deadlines = Deadlines(self.clock)
-        self._writes = Link(url, self.clock, self._deadlines, on_connect=self._sign_again)
+        self._writes = Link(url, self.clock, self._deadlines, on_connect=self._greet)
         self._looks = Link(url, self.clock, self._deadlines)
         self._keeps = Link(url, self.clock, self._deadlines, on_connect=self._lock_again)
         self._flusher = Flusher(self._writes, self.clock, keep_done=keep_done, lease=lease)
@@ -143,15 +143,22 @@ class PostgresStore:
             if not self._keeps.pooled:
                 lock_again(db, place)
 
+    def _greet(self, db: Db) -> None:
+        """In a new session for writing: learn the time, without which a process that only enqueues
+        would tell the others due times by its own clock; and sign."""
+        (now,) = run(db, "now").fetchone()
+        self.clock.read(now)
+        self._sign_again(db)
+
     def _sign_again(self, db: Db) -> None:
         """The session in which this process's nodes write is a new one, or has a new node."""
         for place in list(self._places.values()):
             if not self._writes.pooled:
                 sign(db, place.number)
 
-    def _run_alone(self, number: int, job_id: str) -> None:
+    def _run_alone(self, number: int, job_id: str, claim_no: int) -> None:
         with self._keeps.use() as db:
-            run(db, "run_alone", id=job_id, node=number)
+            run(db, "run_alone", id=job_id, claim_no=claim_no, node=number)
 
     def leave(self, node: str) -> None:
         number = self._flusher.number(node)

@@ -21,7 +21,9 @@ SIGN_CLASS = LOCK_CLASS + 1
 class Place:
     """A node's place: the `Presence` of a node on PostgreSQL."""
 
-    def __init__(self, number: int, lease: float, run_alone: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, number: int, lease: float, run_alone: Callable[[int, str, int], None]
+    ) -> None:
         self.number = number
         self.locked = False
         """Whether this process's session holds the node's lock."""
@@ -38,7 +40,7 @@ class Place:
 
     def enter(self, slot: int, job: ClaimedJob) -> None:
         if job.suspect:  # the only start that is written before it runs
-            self._run_alone(self.number, job.id)
+            self._run_alone(self.number, job.id, job.claim_no)
 
     def leave(self, slot: int) -> None:
         pass

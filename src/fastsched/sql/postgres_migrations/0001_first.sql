@@ -9,7 +9,8 @@ CREATE TABLE fastsched.nodes (
     started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     lease_until timestamptz NOT NULL,
     locked      boolean     NOT NULL,   -- whether it holds a liveness lock (not behind a pooler)
-    alone       uuid                    -- the suspect that it last began to run alone
+    alone       uuid,                   -- the suspect that it last began to run alone,
+    alone_claim integer                 -- and the number of that claim
 ) WITH (fillfactor = 50);
 
 -- The two signs of death: the lease is over, or the lock that the process held is free.

@@ -1,0 +1,1 @@
+"""Nodes, clients and their store in one thread, on a clock of its own, under faults: by a seed."""

@@ -91,8 +91,12 @@ def report(
 def recoveries(history: History, what: str) -> Iterator[float]:
     """For every run under way when such a fault hit: seconds until its job ran in another process.
 
-    Runs that the process itself ended after all are left out.
+    Left out are runs that the process ended after all, and those with an outage of the server
+    meanwhile.
     """
+    outages = [
+        fault for found in history.faults.values() for fault in found if fault.what == "server down"
+    ]
     faults = {
         pid: sorted(fault.at for fault in found if fault.what == what)
         for pid, found in history.faults.items()
@@ -103,6 +107,8 @@ def recoveries(history: History, what: str) -> Iterator[float]:
             place = bisect_left(times, run.began)
             hit = times[place] if place < len(times) else None
             if hit is None or after.pid == run.pid or after.began < hit:
+                continue
+            if any(outage.until > hit and outage.at < after.began for outage in outages):
                 continue
             if run.ended is None or run.ended > hit:
                 yield after.began - hit

@@ -32,6 +32,7 @@ GRACE = 0.5
 """Seconds that a worker has to stop."""
 MOST_FROZEN = 2
 DRAIN = 60.0
+"""Most seconds from the last fault until all is as it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,8 @@ class Chaos:
         self._ripe: dict[int, float] = {}
         """When each worker that runs jobs has done so for long enough to be hit."""
         self._spawned = 0
+        self._stalled = 0
         self._done: Counter[str] = Counter()
-        self._down = 0.0
         self._slowest_exit = 0.0
 
     def run(self) -> Report:
@@ -175,7 +176,10 @@ class Chaos:
             producer.hear("streamed")
             producer.close_input()
             assert producer.wait() == 0
-        while not all(worker.runs_jobs for worker in self._workers) or self._leaving:
+        end = self._lab.now() + DRAIN
+        while stuck := [w for w in self._workers if not w.runs_jobs] or list(self._leaving):
+            if self._lab.now() > end:
+                raise AssertionError(f"{stuck[0]} neither starts nor ends:\n{stuck[0].traces()}")
             self._look(LOOK_EVERY)
         jobs, history = self._lab.jobs, self._lab.history()
         for job_id, offer in history.offers.items():  # of producers that were killed
@@ -344,21 +348,32 @@ class Chaos:
         self._gear.redis.restart("kill")
 
     def _flush_redis(self) -> None:
-        assert self._gear.redis is not None
-        self._done["flush_redis"] += 1
-        self._lab.redis_call("FLUSHALL")
+        self._tell_redis("flush_redis", ("FLUSHALL",))
+
+    def _cut_redis(self) -> None:
+        kill = ("CLIENT", "KILL", "TYPE")
+        self._tell_redis("cut_redis", (*kill, "pubsub"), (*kill, "normal", "SKIPME", "yes"))
+
+    def _tell_redis(self, what: str, *commands: tuple[str, ...]) -> None:
+        if self._stalled:
+            self._after(LATER, lambda: self._tell_redis(what, *commands))
+            return
+        self._done[what] += 1
+        for command in commands:
+            self._lab.redis_call(*command)
 
     def _stall_redis(self) -> None:
         redis = self._gear.redis
         assert redis is not None
         self._done["stall_redis"] += 1
+        self._stalled += 1
         redis.pause()
-        self._after(self._dice.uniform(0.5, 3.0), redis.resume)
 
-    def _cut_redis(self) -> None:
-        self._done["cut_redis"] += 1
-        self._lab.redis_call("CLIENT", "KILL", "TYPE", "pubsub")
-        self._lab.redis_call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        def resume() -> None:
+            self._stalled -= 1
+            redis.resume()
+
+        self._after(self._dice.uniform(0.5, 3.0), resume)
 
     # Faults of the network -----------------------------------------------------------------------
 

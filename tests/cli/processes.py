@@ -13,7 +13,9 @@ from fastsched.codec import encode
 from fastsched.ids import new_id
 
 PROGRAM = """
+import signal
 import sys
+import threading
 from fastsched import JobContext, Scheduler
 
 scheduler = Scheduler(workers=2)
@@ -37,6 +39,10 @@ def patient(ctx: JobContext) -> None:
     print("running", flush=True)
     ctx.wait(600)
     ctx.check()
+
+@scheduler.job
+def whisper() -> None:
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 """
 
 

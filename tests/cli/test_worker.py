@@ -79,6 +79,14 @@ def test_a_second_signal_hurries(worker, scheduler):
     assert (job.state, job.attempt) == ("ready", 0)
 
 
+def test_a_signal_that_does_not_wake_the_main_thread_is_heard_all_the_same(worker, scheduler):
+    job = enqueue(scheduler, "whisper")
+    process = worker()
+    process.wait_for("draining")
+    assert process.exit_code() == 0
+    assert job.state() == "done"
+
+
 def test_the_grace_ends_by_itself(worker, scheduler):
     running = enqueue(scheduler, "patient")
     process = worker("--grace", "0")

@@ -77,7 +77,7 @@ def flush(frozen, node, where, meanwhile):
             meanwhile()
             db.execute("COMMIT")
         with db.pipeline() if where == "in a pipeline" else contextlib.nullcontext():
-            frozen._claim(db, claim(node))
+            frozen._flusher._claim(db, claim(node))
             send_all(db)
             meanwhile()
             db.execute("COMMIT")

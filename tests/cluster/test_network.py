@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from time import monotonic
+from typing import TypeVar
 
 import pytest
 from builders import until
 from clocks import PATIENCE
 
 from cluster.proxy import Proxy
-from fastsched import EnqueueUnknown, Scheduler, State, StoreUnavailable
+from fastsched import Cancelled, EnqueueUnknown, Scheduler, State, StoreUnavailable
 from fastsched.ids import new_id
-from fastsched.stores.base import NodeInfo
+from fastsched.stores.base import HORIZON, ClaimRequest, Flush, NodeInfo
 from fastsched.stores.postgres import PostgresStore
 
+T = TypeVar("T")
 STEP = 29
 """Bytes between the places of two cuts: not a divisor of anything."""
 
@@ -42,6 +45,14 @@ def places(proxy: Proxy, step: int = STEP) -> Iterator[int]:
         yield place
         if proxy.cuts == cuts:
             return
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What it answers, once it has noticed which of its connections were cut."""
+    for _ in range(5):
+        with contextlib.suppress(StoreUnavailable):
+            return call()
+    return call()
 
 
 def add(ran: list[int]) -> Callable[..., None]:
@@ -101,6 +112,38 @@ def test_a_cut_anywhere_in_claims_and_ends_loses_nothing(
     assert stats.live == 0
     assert set(ran) == {-1, *range(0, 3_000, 4 * STEP)}
     assert proxy.cuts > 5
+
+
+def test_a_claim_of_which_the_answer_was_lost_is_doubted_and_given_back(
+    cluster, pg_url, through, proxy
+) -> None:
+    job = cluster(pg_url).job(kind="job")(add([]))
+    store = PostgresStore(through, keep_done=False)
+    store.open()
+    node = NodeInfo(id=new_id(), host="here", pid=1, workers=1, started_at=0.0)
+    claim = ClaimRequest(
+        node=node.id, kinds=["job"], queues=None, limit=1, min_priority=0, horizon=HORIZON
+    )
+    lost = 0
+    with contextlib.closing(store):
+        store.register(node, 2)
+        for place in places(proxy, 17):
+            patiently(lambda: store.flush(Flush(claim=claim)))  # its connection stands
+            patiently(lambda: store.reconcile(node.id, frozenset()))
+            assert not patiently(lambda: store.tend(node.id)).doubt
+            handle = job.enqueue(place)
+            proxy.cut_after("answered", place)
+            told = False
+            with contextlib.suppress(StoreUnavailable):
+                told = bool(store.flush(Flush(claim=claim)).claimed)
+            proxy.heal()
+            if not told:
+                assert patiently(lambda: store.tend(node.id)).doubt
+                lost += handle.state() is State.CLAIMED
+            patiently(lambda: store.reconcile(node.id, frozenset()))
+            assert handle.state() is State.READY
+            assert handle.cancel() is Cancelled.CANCELLED
+    assert lost > 0, "no answer to a commit was lost: this has tested nothing"
 
 
 def test_an_enqueue_of_unknown_outcome_may_be_repeated_after_the_job_has_run(

@@ -30,7 +30,7 @@ class Process:
         self.began = lab.now()
         with self.log.open("wb") as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", lab.program, str(lab.folder), role]
+                [sys.executable, "-X", "faulthandler", "-m", lab.program, str(lab.folder), role]
                 + [f"{name}={value}" for name, value in options.items()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -127,6 +127,12 @@ class Process:
     def thaw(self) -> None:
         """SIGCONT."""
         self.signal(signal.SIGCONT)
+
+    def traces(self) -> str:
+        """Abort it; its log, which then ends with what each of its threads was doing."""
+        self.signal(signal.SIGABRT)
+        self.wait()
+        return self.log.read_text()
 
     def wait(self) -> int:
         """Wait for its end; the exit code."""

@@ -37,7 +37,8 @@ def worker(jobs: Jobs) -> None:
     listening.start()
     jobs.scheduler.start()
     say("ready", jobs.scheduler.stats().node)
-    stop.wait()
+    while not stop.wait(1.0):  # a signal does not always wake the main thread
+        pass
     jobs.scheduler.stop()
     say("stopped")
 

@@ -228,7 +228,10 @@ WHERE""",
             self.doubt = True
 """,
         new="",
-        tests=("cluster/test_network.py::test_a_cut_anywhere_in_claims_and_ends_loses_nothing",),
+        tests=(
+            "cluster/test_network.py::"
+            "test_a_claim_of_which_the_answer_was_lost_is_doubted_and_given_back",
+        ),
     ),
     Defect(
         name="SQLite: a node that leaves forgets what it holds",
@@ -417,12 +420,9 @@ WHERE j.state = 'ready' AND j.id IN (
     Defect(
         name="nodes wait for wake-ups and never look by themselves",
         promise=HINTS,
-        file="node.py",
-        old="""\
-        if tended.news:
-            self.hint()
-""",
-        new="",
+        file="stores/postgres_nodes.py",
+        old="dead_nodes=dead_nodes, news=news,",
+        new="dead_nodes=dead_nodes, news=False,",
         tests=(
             "cluster/test_redis.py::test_without_redis_jobs_run_at_the_pace_of_a_look_a_second",
         ),

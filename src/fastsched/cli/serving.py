@@ -2,6 +2,10 @@
 
 A signal handler does one thing: it puts the signal's number on a `SimpleQueue`, which may be done
 at any point of the main thread's code. The main thread sleeps in `get` and acts on what comes.
+
+Python runs signal handlers in the main thread, and does not always wake it for them: not for a
+signal that comes to another thread, nor for one that comes just as the main thread goes to sleep,
+which takes long where jobs hold the interpreter's lock. So it never sleeps for long.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import signal
 import sys
 import threading
 from enum import Enum, auto
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 import click
@@ -27,6 +31,8 @@ from fastsched.scheduler import Scheduler
 _log = logging.getLogger("fastsched.worker")
 _STOP = (signal.SIGTERM, signal.SIGINT)
 _DUMP = (signal.SIGUSR1, signal.SIGTTIN)
+_LONGEST_SLEEP = 1.0
+"""Seconds after which a signal is heard at the latest."""
 
 
 class _News(Enum):
@@ -52,7 +58,7 @@ def serve(
     if until_idle:
         _in_thread(_wait_until_idle, scheduler, news)
     stopping = False
-    while (item := news.get()) is not _News.STOPPED:
+    while (item := _next(news)) is not _News.STOPPED:
         match item:
             case BaseException():
                 raise item
@@ -67,6 +73,14 @@ def serve(
                 scheduler.hurry()
     _log.info("worker %d stopped", os.getpid())
     return scheduler.stats().failed
+
+
+def _next(news: News) -> int | _News | BaseException:
+    while True:
+        try:
+            return news.get(timeout=_LONGEST_SLEEP)
+        except Empty:
+            pass  # signals have been handled on the way
 
 
 def _listen_to_signals(news: News) -> None:

@@ -218,6 +218,9 @@ def _alone(history: History) -> Counter[str]:
             under_way += history.beginning(pid, fault.until, began)
             if len(under_way) == 1:
                 alone[under_way[0]] += 1
+            for run in runs_of[pid]:  # to the store, one whose end is not committed still runs
+                if run.ended is not None and run.ended <= fault.until <= run.ended + A_COMMIT:
+                    alone[run.id] += 1
     return alone
 
 

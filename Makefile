@@ -38,6 +38,7 @@ simulate: $(VENV)/dev
 
 chaos: $(VENV)/dev
 	cd tests && ../$(BIN)/python -m chaos
+	$(BIN)/pytest -q -m long
 
 teeth: $(VENV)/dev
 	PYTHONPATH=tests $(BIN)/python -m teeth $(ONLY)

@@ -42,12 +42,13 @@ def test_six_hundred_jobs_survive_twenty_kills(make_lab, pg_url, dice: random.Ra
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_ten_thousand_jobs_survive_two_hundred_kills(make_lab, pg_url, dice) -> None:
     kill_loop(make_lab(pg_url), dice, jobs=10_000, kills=200)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_jobs_of_a_killed_process_run_elsewhere_within_about_a_second(
     make_lab, pg_url, monkeypatch, dice: random.Random, kills: int
 ) -> None:

@@ -96,8 +96,9 @@ def test_a_crash_behind_a_pooler_is_found_by_its_lease_and_charged(pooled, pg_ur
     handle = other.job(kind="job")(lambda: None).enqueue()
     with psycopg.connect(pg_url) as db:
         db.execute(
-            "INSERT INTO fastsched.nodes (no, id, host, pid, workers, lease_until, locked, alone)"
-            " VALUES (999, gen_random_uuid(), '', 0, 0, clock_timestamp(), false, %s)",
+            "INSERT INTO fastsched.nodes (no, id, host, pid, workers, lease_until, locked,"
+            " alone, alone_claim)"
+            " VALUES (999, gen_random_uuid(), '', 0, 0, clock_timestamp(), false, %s, 1)",
             (handle.id,),
         )
         db.execute(

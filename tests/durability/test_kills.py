@@ -74,6 +74,7 @@ def test_what_a_killed_producer_was_told_is_accepted_is_run(lab: Lab, dice: rand
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("producers_too", [False, True], ids=["workers", "workers-and-producers"])
 def test_ten_thousand_jobs_survive_two_hundred_kills(

@@ -32,7 +32,7 @@ def fill(lab: Lab, worker: Process) -> list[str]:
     return ids
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_jobs_of_a_killed_process_run_elsewhere_within_about_a_second(
     lab: Lab, dice: random.Random, kills: int
 ) -> None:

@@ -64,7 +64,9 @@ def test_jobs_within_the_grace_are_finished(lab: Lab) -> None:
     lab.verdict()
 
 
-@pytest.mark.parametrize("stops", [10, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stops", [10, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.long])]
+)
 def test_processes_stopped_at_random_moments_lose_nothing(
     lab: Lab, dice: random.Random, stops: int
 ) -> None:

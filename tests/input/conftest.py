@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -9,14 +10,17 @@ import pytest
 from fastsched.stores.postgres import PostgresStore
 from input.tables import PostgresTables, SqliteTables, Tables
 
+_numbers = itertools.count(1)
+
 
 @pytest.fixture(scope="session")
 def pg_template(pg_server) -> str:
-    """A database with the tables in it."""
-    store = PostgresStore(pg_server.create_database("input_template"), keep_done=False)
+    """A database with the tables in it; a suite that imports this has one of its own."""
+    name = f"input_template_{next(_numbers)}"
+    store = PostgresStore(pg_server.create_database(name), keep_done=False)
     store.open()
     store.close()
-    return "input_template"
+    return name
 
 
 @pytest.fixture

@@ -132,6 +132,12 @@ class Backlog:
                     return job
         return None
 
+    def absent(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that do not wait here. O(number of ids)."""
+        heaps = (self._ready, self._timers, self._suspects)
+        with self._changed:
+            return {job_id for job_id in ids if not any(job_id in heap for heap in heaps)}
+
     def take_colder(self, priority: int) -> list[ClaimedJob]:
         """Take out what is ready with a lower priority."""
         with self._changed:

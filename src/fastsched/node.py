@@ -44,6 +44,9 @@ RENEWALS = 6
 """A lease is renewed at least so often before it would be over."""
 MAX_CRASHES = 3
 """Deaths of a process, charged to the job that ran alone in it, until it is a dead letter."""
+STRAY_FOR = 25.0
+"""Seconds after which a job that is held and is nowhere in this node is given back; longer than any
+call of the store takes."""
 CHORES_EVERY = 30.0
 """Seconds between expiring, pruning and reconciling."""
 PRUNE_AT_ONCE = 1_000
@@ -95,6 +98,7 @@ class Node:
         self._pool: Pool
         # Touched by the writer's thread only, but for the hints.
         self._held: dict[str, ClaimedJob] = {}
+        self._strays: dict[tuple[str, int], float] = {}  # since when they were nowhere
         self._hints = count(1)
         self._hint = 0  # the newest hint
         self._asked = -1  # the newest hint when the last claim was made
@@ -377,10 +381,33 @@ class Node:
 
     def _reconcile(self) -> None:
         """Give back what the store counts as this node's and this node does not know."""
-        released = self._writer.call(lambda store: store.reconcile(self.id, frozenset(self._held)))
+        released = self._writer.call(self._reconcile_in)
         if released:
             _log.warning("gave back %d jobs that this node held without knowing", released)
             self.hint()
+
+    def _reconcile_in(self, store: Store) -> int:
+        """In the writer's thread, as all that counts."""
+        self._forget_strays()
+        return store.reconcile(self.id, frozenset(self._held))
+
+    def _forget_strays(self) -> None:
+        """Hold no longer what has been nowhere for long: neither waiting, nor running, nor ended.
+
+        A thread that ran out of memory at the wrong moment may have dropped it.
+        """
+        nowhere = self.backlog.absent(self._held) - self._writer.ending()
+        nowhere -= {run.job.id for run in self._pool.runs()}
+        now = self._clock.monotonic()
+        claims = [(job_id, self._held[job_id].claim_no) for job_id in nowhere]
+        since = {claim: self._strays.get(claim, now) for claim in claims}
+        self._strays = {}
+        for claim, seen in since.items():
+            if now - seen < STRAY_FOR:
+                self._strays[claim] = seen
+            else:
+                _log.error("job %s got lost in this node, and is given back", claim[0])
+                del self._held[claim[0]]
 
     def _rescue(self) -> None:
         rescued = self._writer.call(self._rescue_in)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from itertools import count
+from typing import TypeVar
 
 from fastsched.backlog import Backlog
 from fastsched.clock import Clock, wait_for
@@ -18,6 +20,8 @@ from fastsched.stores.base import Presence
 
 _log = logging.getLogger("fastsched.pool")
 
+T = TypeVar("T")
+_OUT_OF_MEMORY_PAUSE = 0.05
 _Step = Callable[[Run, type[JobInterrupt]], bool]
 _Plan = tuple[Run, type[JobInterrupt], tuple[_Step, ...]]
 """A run, why it should stop, and the steps to come."""
@@ -196,16 +200,34 @@ class Pool:
     def _work(self, slot: int) -> None:
         finished = False
         while (job := self._backlog.take(finished)) is not None:
-            run = Run(job, self._node, self._clock, self._effects)
-            outcome = self._run(slot, run)
+            run = self._outlast(partial(Run, job, self._node, self._clock, self._effects))
+            outcome = self._run_to_end(slot, run)
             if not run.settle():
                 self._bury_zombie(slot)
                 return
-            self._finish(run, outcome)
+            self._outlast(partial(self._finish, run, outcome))
             finished = True
         with self._lock:
             self._threads.discard(threading.current_thread())
             self._lock.notify_all()
+
+    def _outlast(self, do: Callable[[], T]) -> T:
+        """Do it; again a little later if a handler has taken all the memory."""
+        while True:
+            try:
+                return do()
+            except MemoryError:
+                with self._lock:
+                    self._clock.wait(self._lock, _OUT_OF_MEMORY_PAUSE)
+
+    def _run_to_end(self, slot: int, run: Run) -> Outcome:
+        try:
+            return self._run(slot, run)
+        except Exception as error:  # not of the handler, but here: memory was short
+            fault = error
+        self._runs.pop((run.job.id, run.job.claim_no), None)
+        self._presence.leave(slot)
+        return self._outlast(partial(self._executor.judge, run.job, fault))
 
     def _run(self, slot: int, run: Run) -> Outcome:
         key = (run.job.id, run.job.claim_no)

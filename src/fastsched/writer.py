@@ -22,13 +22,15 @@ from fastsched.errors import (
 )
 from fastsched.executor import Run
 from fastsched.job import NewJob
-from fastsched.outcomes import COMMITTED, Outcome
+from fastsched.outcomes import COMMITTED, Dead, Outcome
 from fastsched.stores.base import ClaimRequest, Flush, Flushed, Store
 
 _log = logging.getLogger("fastsched.writer")
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
 """Seconds between tries to write ended runs while the store is unavailable."""
+
+UNWRITABLE = Dead("what its run came to could not be written", None)
 
 Ended = tuple[Run, Outcome]
 Listener = Callable[[Flush, Flushed, Sequence[Ended]], None]
@@ -164,6 +166,11 @@ class Writer:
         with self._changed:
             self._ends.append((run, outcome))
             self._wake()
+
+    def ending(self) -> set[str]:
+        """The jobs whose ends are queued."""
+        with self._changed:
+            return {run.job.id for run, _ in self._ends}
 
     def poke(self) -> None:
         """Have the node's claim request looked at."""
@@ -305,9 +312,13 @@ class Writer:
         self._refuse(inserts, error)
         for run, outcome in ends:
             _log.error(
-                "job %s: its outcome %s cannot be written: %s; it stays claimed until this node "
-                "ends", run.job.id, type(outcome).__name__, error,
-            )  # fmt: skip
+                "job %s: its outcome %s cannot be written: %s",
+                run.job.id,
+                type(outcome).__name__,
+                error,
+            )
+            if outcome is not UNWRITABLE:
+                self._flush([], [(run, UNWRITABLE)], None)
 
     def _refuse(self, inserts: Sequence[tuple[Sequence[NewJob], Ticket]], error: Exception) -> None:
         for _, ticket in inserts:

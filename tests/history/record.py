@@ -191,7 +191,7 @@ class History:
     def died_after(self, run: Run, seconds: float) -> bool:
         """Whether its process was killed so soon after it that its end may not be committed."""
         return run.ended is not None and any(
-            f.what == "kill" and run.ended <= f.at <= run.ended + seconds
+            f.what in ("kill", "crash") and run.ended <= f.at <= run.ended + seconds
             for f in self.faults.get(run.pid, ())
         )
 

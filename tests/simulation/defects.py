@@ -105,7 +105,7 @@ def rescue_without_running() -> Any:
     return _instead(Database, "give_back", some)
 
 
-@defect("ended runs that could not be written are dropped", "not drained", found_by=25)
+@defect("ended runs that could not be written are dropped", "rerun", found_by=27)
 def dropped_ends() -> Any:
     put_back = Writer._put_back
     return _instead(

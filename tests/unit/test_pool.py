@@ -14,7 +14,7 @@ from fastsched.backlog import Backlog
 from fastsched.clock import SystemClock
 from fastsched.errors import StoreUnavailable
 from fastsched.executor import Executor
-from fastsched.outcomes import DONE, RELEASE
+from fastsched.outcomes import DONE, RELEASE, Retry
 from fastsched.pool import Pool
 
 
@@ -106,6 +106,39 @@ def test_a_job_is_not_started_when_the_place_was_lost_while_its_start_was_writte
     backlog.add([claimed_job(), claimed_job()])
     until(lambda: len(ended) == 2)
     assert ended == [RELEASE, DONE]
+
+
+def test_a_worker_that_runs_out_of_memory_outside_of_the_handler_goes_on(make_pool):
+    class NoMemory(OutOfReach):
+        def enter(self, slot, job):
+            if not entered:
+                entered.append(job)
+                raise MemoryError
+
+    entered = []
+    _, backlog, ended = make_pool(lambda: None, NoMemory())
+    backlog.add([claimed_job(max_attempts=2), claimed_job()])
+    until(lambda: len(ended) == 2)
+    assert isinstance(ended[0], Retry)
+    assert ended[0].failure.type == "MemoryError"
+    assert ended[1] is DONE
+
+
+def test_an_end_is_handed_on_once_there_is_memory_for_it(make_pool):
+    pool, backlog, ended = make_pool(lambda: None, InReach())
+    hand_on, refused = pool._finish, []
+
+    def finish(run, outcome):
+        if len(refused) < 2:
+            refused.append(run)
+            raise MemoryError
+        hand_on(run, outcome)
+
+    pool._finish = finish
+    backlog.add([claimed_job()])
+    until(lambda: ended)
+    assert ended == [DONE]
+    assert len(refused) == 2
 
 
 def test_workers_that_were_written_off_are_made_good_when_their_runs_return(make_pool):

@@ -17,7 +17,7 @@ from fastsched.ids import new_id
 from fastsched.outcomes import DONE, Dead
 from fastsched.stores.base import ClaimRequest, NodeInfo
 from fastsched.stores.sqlite import SqliteStore
-from fastsched.writer import Writer
+from fastsched.writer import UNWRITABLE, Writer
 
 
 class WatchedStore:
@@ -365,7 +365,7 @@ def test_a_claim_is_made_again_when_the_store_is_back(store, writer, watcher, no
     until(lambda: watcher.claimed)
 
 
-def test_an_end_that_cannot_be_written_is_reported_and_holds_up_nobody(
+def test_a_job_whose_end_cannot_be_written_is_a_dead_letter_that_says_so_and_holds_up_nobody(
     store, writer, watcher, node, caplog
 ):
     writer.insert([new_job(), new_job()])
@@ -373,7 +373,9 @@ def test_an_end_that_cannot_be_written_is_reported_and_holds_up_nobody(
     writer.end(bad, Dead("\ud800"))
     writer.end(good, Dead("good"))
     until(lambda: store.job(good.job.id).state is State.DEAD)
-    assert store.job(bad.job.id).state is State.CLAIMED
+    until(lambda: store.job(bad.job.id).state is State.DEAD)
+    dead = store.job(bad.job.id)
+    assert (dead.state, dead.reason) == (State.DEAD, UNWRITABLE.reason)
     assert f"job {bad.job.id}: its outcome Dead cannot be written" in caplog.text
 
 

@@ -62,7 +62,10 @@ def again(write: Callable[[], T]) -> T:
             return write()
         except TryAgain:
             continue
-    return write()
+    try:
+        return write()
+    except TryAgain as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 def conninfo_of(url: str) -> str:

@@ -153,8 +153,9 @@ class Chaos:
             if process in self._leaving:
                 since = self._leaving.pop(process)
                 self._slowest_exit = max(self._slowest_exit, self._lab.now() - since)
-                assert code == 0, f"{process} ended with {code}:\n{process.log.read_text()}"
-                self._lab.note_fault(process.pid, "terminate", since)
+                died = bool(code) and bool(self._storm.bad)  # of a job that ran in its grace
+                assert died or code == 0, f"{process} ended with {code}:\n{process.log.read_text()}"
+                self._lab.note_fault(process.pid, "died" if died else "terminate", since)
             else:
                 assert self._may_die, f"{process} ended with {code}:\n{process.log.read_text()}"
                 self._done["died"] += 1

@@ -215,7 +215,7 @@ class Lab:
 
     def integrity(self) -> None:
         """SQLite finds no fault with the file, and nobody was told that it is locked."""
-        assert not [p.log for p in self.processes if "locked" in p.log.read_text()]
+        assert not [p.log for p in self.processes if "is locked" in p.log.read_text()]
         db = sqlite3.connect(f"file:{self.jobs.file}?mode=ro", uri=True, timeout=60)
         try:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -1,0 +1,50 @@
+"""Dramatiq, on Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+# https://dramatiq.io/advanced.html#messages-prefetch (read at import): many for short jobs.
+os.environ["dramatiq_queue_prefetch"] = "1000"  # noqa: SIM112 - its name
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.cli import main, make_argument_parser
+from rivals.program import REDIS, started
+
+# https://dramatiq.io/guide.html#workers: `dramatiq --processes 1 --threads 8`. A group sends its
+# messages one by one (https://dramatiq.io/reference.html#dramatiq.group).
+SETTINGS = "1 process, 8 threads (its default), prefetch 1,000; send() one by one"
+
+broker = RedisBroker(url=REDIS)
+dramatiq.set_broker(broker)
+client = redis.Redis.from_url(REDIS)
+
+
+@dramatiq.actor(actor_name="noop")
+def noop(number: int) -> None:
+    started(number)
+
+
+def set_up() -> None:
+    client.ping()
+
+
+def enqueue(number: int) -> None:
+    noop.send(number)
+
+
+def enqueue_many(numbers: Sequence[int]) -> None:
+    for number in numbers:
+        noop.send(number)
+
+
+def left() -> int:
+    # Its messages lie in this hash from enqueueing to acknowledgement.
+    return int(client.hlen("dramatiq:default.msgs"))
+
+
+def work() -> None:
+    options = [__name__, "--processes", "1", "--threads", "8", "--skip-logging"]
+    main(make_argument_parser().parse_args(options))

@@ -26,10 +26,8 @@ def python_for(entry: Entry, envs: Path) -> Path:
     if not (folder / STAMP).exists():
         shutil.rmtree(folder, ignore_errors=True)
         _run([str(_interpreter(entry)), "-m", "venv", "--without-pip", str(folder)])
-        _run(
-            [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-            + ["--python", str(python), "install", *entry.needs]
-        )
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--python", str(python), "install", *entry.needs])
         (folder / STAMP).touch()
     return python
 
@@ -50,8 +48,9 @@ def _interpreter(entry: Entry) -> Path:
         return Path(sys.executable)
     wanted, least = entry.python
     for minor in range(least, least + 8):
-        if found := shutil.which(f"python{wanted}.{minor}"):
-            return Path(found)
+        found = shutil.which(f"python{wanted}.{minor}")
+        if found and not subprocess.run([found, "-V"], capture_output=True).returncode:
+            return Path(found)  # a shim of pyenv may be there and refuse
     raise Unavailable(
         f"needs Python {wanted}.{least}, this one is {sys.version_info[0]}.{sys.version_info[1]}, "
         "and no later one is on PATH"
@@ -61,6 +60,7 @@ def _interpreter(entry: Entry) -> Path:
 def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
-        raise Unavailable("cannot be installed: " + (said[-1] if said else str(done.returncode)))
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        why = said[-1].removeprefix("ERROR: ") if said else f"exit code {done.returncode}"
+        raise Unavailable(f"cannot be installed: {why}")
     return done.stdout

@@ -115,7 +115,7 @@ def _number(value: float) -> str:
 def _ratio(value: float) -> str:
     """Losses stand out."""
     text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-    return f"{text} ×" if value >= 1 else f"**{text} ×**"
+    return f"{text}" if value >= 1 else f"**{text}**"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.worker import Worker, func
+
 from rivals.program import REDIS, chunks, started
 
 # https://arq-docs.helpmanual.io/#arq.worker.Worker: max_jobs at a time, poll_delay between looks

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from huey import PostgresHuey, RedisHuey, SqliteHuey
+
 from rivals.program import FOLDER, POSTGRES, REDIS, STORE, started
 
 # https://huey.readthedocs.io/en/latest/consumer.html: worker threads; blocking reads are its
 # default, and for SQLite a shorter wait between looks (max_delay). .../api.html#Huey: no results.
 # For SQLite fsync=True, as ours. There is no call for many tasks at once.
-WORKERS = 1 if STORE == "Redis" else 4
-SETTINGS = f"{WORKERS} worker thread(s), no results; one by one"
+WORKERS = 4
+SETTINGS = f"{WORKERS} worker threads, no results; one by one"
 
 if STORE == "SQLite":
     huey = SqliteHuey(filename=str(FOLDER / "huey.db"), fsync=True, results=False)

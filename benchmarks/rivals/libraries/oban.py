@@ -10,6 +10,7 @@ import uvloop
 from oban import Oban, job
 from oban.schema import install_sql
 from psycopg_pool import AsyncConnectionPool
+
 from rivals.program import POSTGRES, chunks, started
 
 # https://oban.pro/docs/py/defining_queues.html: limits of queues are the number of jobs at a time;

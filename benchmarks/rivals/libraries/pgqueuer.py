@@ -11,12 +11,13 @@ from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
+
 from rivals.program import POSTGRES, chunks, started
 
 # https://pgqueuer.readthedocs.io/en/latest/guides/performance-tuning/: a larger batch_size for
 # short jobs, `pgq autovac`, one direct asyncpg connection for the worker; durability stays at the
 # default, `durable`. .../development/benchmark/: asyncpg is the faster driver.
-SETTINGS = "asyncpg, batch_size=100, autovac; enqueue by lists of 1,000"
+SETTINGS = "asyncpg, batch_size=1000, autovac; enqueue by lists of 1,000"
 
 queries: Queries
 
@@ -56,6 +57,6 @@ def work() -> None:
     async def run() -> None:
         worker = PgQueuer(await _connect())
         worker.entrypoint("noop")(_noop)
-        await worker.run(batch_size=100, dequeue_timeout=timedelta(seconds=10))
+        await worker.run(batch_size=1_000, dequeue_timeout=timedelta(seconds=10))
 
     uvloop.run(run())

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from procrastinate import App, PsycopgConnector
+
 from rivals.program import POSTGRES, chunks, started
 
 # https://procrastinate.readthedocs.io/en/stable/howto/basics/batch_defer.html: many in one call.

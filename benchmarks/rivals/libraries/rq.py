@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from redis import Redis
-from rivals.program import REDIS, chunks, started
 from rq import Queue, SimpleWorker
+
+from rivals.program import REDIS, chunks, started
 
 # https://python-rq.org/docs/#bulk-job-enqueueing; https://python-rq.org/docs/workers/#performance-notes
 # and docs/benchmark.md: SimpleWorker, which does not fork for each job, is about 6 times as fast

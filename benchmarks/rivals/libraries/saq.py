@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
-from rivals.program import POSTGRES, REDIS, STORE, chunks, started
 from saq import Queue, Worker
 from saq.queue.redis import RedisQueue
+
+from rivals.program import POSTGRES, REDIS, STORE, chunks, started
 
 # https://saq-py.readthedocs.io/en/latest/: Worker(concurrency=…), results kept for ttl seconds,
 # -1 for none. There is no call for many jobs at once; here 100 calls at a time share the

@@ -34,18 +34,24 @@ def main() -> None:
             servers = rounds.Servers(postgres, redis)
             where = f"PostgreSQL {postgres.version}, fsync on; Redis: Valkey {redis.version}, "
             where += "append-only file, synced always" if persistence else "kept in memory only"
-            for number in range(options.rounds):
-                for result in results:
-                    if not result.why:
-                        _measure(result, envs, servers, options.scale, number)
-                        load.append(os.getloadavg()[0])
+            with contextlib.suppress(KeyboardInterrupt):  # then, what there is
+                for number in range(options.rounds):
+                    for result in results:
+                        if not result.why:
+                            _measure(result, envs, servers, options.scale, number)
+                            load.append(os.getloadavg()[0])
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     print(report.tables(results))
     print(
-        f"\n{now}: {machine.describe()}; {where}. Medians of {options.rounds} rounds in turn, "
+        f"\n{now}: {machine.describe()}; {where}. Medians of {_rounds(results)} rounds in turn, "
         f"{(time.monotonic() - began) / 60:.0f} minutes, load average {min(load):.1f} to "
         f"{max(load):.1f}."
     )
+
+
+def _rounds(results: list[Result]) -> int:
+    """How many rounds every one of those that ran has."""
+    return min((len(result.rounds) for result in results if not result.why), default=0)
 
 
 def _measure(

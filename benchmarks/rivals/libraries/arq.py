@@ -11,9 +11,9 @@ from arq.worker import Worker, func
 
 from rivals.program import REDIS, chunks, started
 
-# https://arq-docs.helpmanual.io/#arq.worker.Worker: max_jobs at a time, poll_delay between looks
-# (0.5 s by default), keep_result=0. There is no call for many jobs at once; here 100 calls at a
-# time share the connections.
+# Docstring of arq.worker.Worker, https://arq-docs.helpmanual.io: max_jobs at a time, poll_delay
+# between looks (0.5 s by default), keep_result. There is no call for many jobs at once; the
+# benchmark of SAQ, https://github.com/tobymao/saq benchmarks/simple.py, gathers calls, as here.
 SETTINGS = "max_jobs=100, poll_delay=0.01, keep_result=0; enqueue_job, 100 at a time"
 PLACE = RedisSettings(unix_socket_path=REDIS.removeprefix("unix://"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-# https://dramatiq.io/advanced.html#messages-prefetch (read at import): many for short jobs.
+# Its worker.py: by default twice the number of threads; it is read at import.
 os.environ["dramatiq_queue_prefetch"] = "1000"  # noqa: SIM112 - its name
 import dramatiq
 import redis
@@ -14,9 +14,8 @@ from dramatiq.cli import main, make_argument_parser
 
 from rivals.program import REDIS, started
 
-# https://dramatiq.io/guide.html#workers: `--processes` and `--threads`; 2 were faster
-# than its default of 8. A group sends its
-# messages one by one (https://dramatiq.io/reference.html#dramatiq.group).
+# https://dramatiq.io/guide.html#workers: `--processes` and `--threads`, of which 2 were faster than
+# its default of 8. A group sends its messages one by one (docstring of dramatiq.group.run).
 SETTINGS = "1 process, 2 threads, prefetch 1,000; send() one by one"
 
 broker = RedisBroker(url=REDIS)

@@ -13,8 +13,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from rivals.program import POSTGRES, chunks, started
 
-# https://oban.pro/docs/py/defining_queues.html: limits of queues are the number of jobs at a time;
-# .../production.html: the size of the pool. Its own benchmark inserts 10,000 by one enqueue_many.
+# https://github.com/oban-bg/oban-py docs/defining_queues.md: a queue's limit is the number of jobs
+# at a time; docs/production.md: the pool. Its test/benchmark_test.py inserts by enqueue_many.
 SETTINGS = "asynchronous job, queue limit 100, pool of 10; enqueue_many by 1,000"
 
 client: Oban

@@ -12,9 +12,9 @@ from saq.queue.redis import RedisQueue
 
 from rivals.program import POSTGRES, REDIS, STORE, chunks, started
 
-# https://saq-py.readthedocs.io/en/latest/: Worker(concurrency=…), results kept for ttl seconds,
-# -1 for none. There is no call for many jobs at once; here 100 calls at a time share the
-# connections, as its own benchmark does.
+# Docstrings of saq.Worker (concurrency) and saq.Job (ttl: seconds that results are kept, -1 for
+# none), https://saq-py.readthedocs.io. There is no call for many jobs at once; its own benchmark,
+# https://github.com/tobymao/saq benchmarks/simple.py, gathers calls, 20 at a time.
 SETTINGS = "concurrency=100, ttl=-1; enqueue, 100 at a time"
 
 if STORE == "PostgreSQL":

@@ -1,4 +1,5 @@
-# make venv | demo | demo-cluster | test | simulate | chaos | teeth | lint | bench: from a clean clone, with Python 3.11+ and pip.
+# make venv, demo, demo-cluster, test, simulate, chaos, teeth, lint, bench, rivals: from a clean clone,
+# with Python 3.11+ and pip.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +9,7 @@ FROM   ?= 500
 BUILD  := pyproject.toml setup.py src/fastsched/_heap.pyx
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-cluster test simulate chaos teeth lint bench clean
+.PHONY: help venv demo demo-cluster test simulate chaos teeth lint bench rivals clean
 
 help:
 	@echo "make demo          run fastsched on the files of Python's standard library, and kill a worker"
@@ -18,6 +19,7 @@ help:
 	@echo "make chaos         real processes and servers killed, frozen, cut off and filled up, at length"
 	@echo "make teeth         put defects into copies of the source, and see each caught by the tests"
 	@echo "make bench         benchmarks and the ratios to other libraries"
+	@echo "make rivals        other job libraries, each in an environment of its own, measured beside this one"
 	@echo "make lint          lint and types only"
 	@echo "make venv          only the virtual environment for these, in $(VENV)"
 	@echo "make clean         remove what these have made"
@@ -52,6 +54,9 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/pytest -q benchmarks --benchmark-enable --benchmark-only
 	for script in benchmarks/*_ratios.py benchmarks/floor.py benchmarks/cluster.py; do $(BIN)/python $$script || exit 1; done
+
+rivals: $(VENV)/dev
+	cd benchmarks && ../$(BIN)/python -m rivals --envs ../$(VENV)/rivals $(RIVALS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/fastsched/_heap.*.so

@@ -44,6 +44,7 @@ def main() -> None:
     print(report.tables(results))
     print(
         f"\n{now}: {machine.describe()}; {where}. Medians of {_rounds(results)} rounds in turn, "
+        f"{'' if options.scale == 1 else f'{options.scale:g} times the jobs, '}"
         f"{(time.monotonic() - began) / 60:.0f} minutes, load average {min(load):.1f} to "
         f"{max(load):.1f}."
     )

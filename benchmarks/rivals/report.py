@@ -115,7 +115,8 @@ def _number(value: float) -> str:
 def _ratio(value: float) -> str:
     """Losses stand out."""
     text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-    return f"{text}" if value >= 1 else f"**{text}**"
+    text = "<0.01" if value < 0.005 else text
+    return text if value >= 1 else f"**{text}**"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -82,7 +82,7 @@ def test_a_cancellation_that_the_server_undid_for_a_deadlock_is_made_again(pg_ur
     flush = Flush(ends=list(zip(claimed, outcomes, strict=False)))
     second, third, last = [claim.id for claim in claimed[1:4]]
     flushed, answers, deadlocks = flush_and_cancel(pg_url, stores, flush, [third, last], second)
-    assert deadlocks == 1, "this has tested nothing"
+    assert deadlocks >= 1, "this has tested nothing"  # the repetition may meet another
     assert not flushed.stale
     assert answers[last] is Cancelled.TOO_LATE
     assert answers[third] in (Cancelled.REQUESTED, Cancelled.CANCELLED)

@@ -22,7 +22,7 @@ from fastsched.errors import (
 )
 from fastsched.executor import Run
 from fastsched.job import NewJob
-from fastsched.outcomes import COMMITTED, Dead, Outcome
+from fastsched.outcomes import COMMITTED, Cancel, Dead, Outcome, Retry, Snooze
 from fastsched.stores.base import ClaimRequest, Flush, Flushed, Store
 
 _log = logging.getLogger("fastsched.writer")
@@ -31,6 +31,9 @@ _LONGEST_PAUSE = 5.0
 """Seconds between tries to write ended runs while the store is unavailable."""
 
 UNWRITABLE = Dead("what its run came to could not be written", None)
+_WITH_TEXT = (Dead, Retry, Snooze, Cancel)
+"""Outcomes that may be refused for what is in them. Of others it is not the job's fault: the node
+gives it back once it has noticed."""
 
 Ended = tuple[Run, Outcome]
 Listener = Callable[[Flush, Flushed, Sequence[Ended]], None]
@@ -317,7 +320,7 @@ class Writer:
                 type(outcome).__name__,
                 error,
             )
-            if outcome is not UNWRITABLE:
+            if isinstance(outcome, _WITH_TEXT) and outcome is not UNWRITABLE:
                 self._flush([], [(run, UNWRITABLE)], None)
 
     def _refuse(self, inserts: Sequence[tuple[Sequence[NewJob], Ticket]], error: Exception) -> None:

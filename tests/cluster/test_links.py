@@ -17,7 +17,7 @@ from fastsched import Scheduler, State, StoreUnavailable
 from fastsched.clock import SystemClock
 from fastsched.ids import new_id
 from fastsched.stores import postgres_nodes
-from fastsched.stores.base import NodeInfo
+from fastsched.stores.base import Flush, NodeInfo
 from fastsched.stores.deadlines import Deadlines
 from fastsched.stores.postgres import PostgresStore
 from fastsched.user_connection import adapt
@@ -147,3 +147,26 @@ def test_more_open_files_than_select_knows_are_no_obstacle(
     finally:
         for descriptor in (first, *others):
             os.close(descriptor)
+
+
+def test_a_session_that_has_forgotten_what_was_prepared_is_replaced(connect) -> None:
+    """As after a failure in the middle of a pipeline, which psycopg does not always learn."""
+    store = connect()
+    for _ in range(4):  # from the third time on a statement is prepared
+        store.flush(Flush(jobs=[new_job()]))
+    with store._writes.use() as db:
+        db.pgconn.exec_(b"DEALLOCATE ALL")
+    for _ in range(4):
+        assert store.flush(Flush(jobs=[new_job()])).accepted == 1
+    assert store.counts().totals["accepted"] == 8
+
+
+def test_a_look_in_such_a_session_is_repeated_in_another(connect) -> None:
+    store = connect()
+    (job,) = jobs = [new_job()]
+    store.flush(Flush(jobs=jobs))
+    for _ in range(4):
+        store.states_of([job.id])
+    with store._looks.use() as db:
+        db.pgconn.exec_(b"DEALLOCATE ALL")
+    assert store.states_of([job.id]) == {job.id: State.READY}

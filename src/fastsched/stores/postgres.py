@@ -29,6 +29,7 @@ from fastsched.stores.postgres_link import (
     ConnectionLost,
     Db,
     Link,
+    TryAgain,
     again,
     run,
     shown,
@@ -345,11 +346,11 @@ class PostgresStore:
         ]
 
     def _look(self, statement: str, /, **given: Any) -> list[Any]:
-        """Read, once more if the connection had died meanwhile."""
+        """Read, once more if the connection had died or become useless meanwhile."""
         try:
             with self._looks.use() as db:
                 rows: list[Any] = run(db, statement, **given).fetchall()
-        except ConnectionLost:
+        except (ConnectionLost, TryAgain):
             with self._looks.use() as db:
                 rows = run(db, statement, **given).fetchall()
         return rows

@@ -44,7 +44,9 @@ _PASSING = (
 )
 _TOO_SLOW = {"25P03", "25P04"}
 """SQLSTATEs of sessions ended by the timeouts of a transaction."""
-_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+_FORGOTTEN = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
+"""After a failure in a pipeline, psycopg and the server may differ about what is prepared."""
+_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, *_FORGOTTEN)
 
 
 class ConnectionLost(StoreUnavailable):
@@ -234,7 +236,7 @@ class Link:
 
     def _tidy(self, db: Db, error: psycopg.Error | None) -> None:
         """After a failure: back to an idle connection, or none."""
-        if isinstance(error, (errors.ReadOnlySqlTransaction, errors.AdminShutdown)):
+        if isinstance(error, (errors.ReadOnlySqlTransaction, errors.AdminShutdown, *_FORGOTTEN)):
             db.close()
         if error is not None and error.sqlstate in _TOO_SLOW:
             db.close()

@@ -179,9 +179,9 @@ class Flusher:
 
     def _settle(self, jobs: Sequence[NewJob]) -> frozenset[str]:
         """Of ids given again after an unknown commit: those that were stored the first time."""
-        again = {job.id: self._unsure[job.id] for job in jobs if job.id in self._unsure}
-        stored = {no: self._was_committed(no, "given again") for no in set(again.values())}
-        return frozenset(job_id for job_id, no in again.items() if stored[no])
+        repeated = {job.id: self._unsure[job.id] for job in jobs if job.id in self._unsure}
+        stored = {no: self._was_committed(no, "given again") for no in set(repeated.values())}
+        return frozenset(job_id for job_id, no in repeated.items() if stored[no])
 
     def _learn_numbers(self, db: Db, flush: Flush) -> None:
         """Of nodes that another store registered; this process's own are known."""

@@ -26,6 +26,7 @@ NEVER = (
 OF_A_TRACEBACK = {
     ("compile", "(b'raise ValueError(\"no luck\")', '<unknown>')"),
     ("compile", "(b'(\\nraise ValueError(\"no luck\")\\n)', '<unknown>')"),  # from 3.13 on
+    ("open", "('<unknown>', 'rb', 0)"),  # when it is not parsed at once, since 3.13
 }
 """To mark the place in the handler's own line, the module `traceback` parses that line."""
 

@@ -37,9 +37,6 @@ from fastsched.writer import Writer
 
 _log = logging.getLogger("fastsched.node")
 
-TICK = 1.2
-"""Seconds between looks at the other nodes, each of which renews the lease: with its chores, an
-idle node then makes 0.97 transactions a second on PostgreSQL."""
 RENEWALS = 6
 """A lease is renewed at least so often before it would be over."""
 MAX_CRASHES = 3
@@ -108,7 +105,7 @@ class Node:
         # The keeper.
         self._changed = threading.Condition()
         self._next_look: float | None = None
-        self._tick_every = min(TICK, settings.lease / RENEWALS)
+        self._tick_every = min(store.look_every, settings.lease / RENEWALS)
         self._next_tick = clock.monotonic() + self._tick_every
         self._stopping = False
         self._keeper = threading.Thread(target=self._keep, name="fastsched-keeper", daemon=True)

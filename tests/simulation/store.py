@@ -45,6 +45,8 @@ _UNSTARTED = (State.SCHEDULED, State.READY)
 class MemoryStore:
     """A `Store`: one process's way to a database."""
 
+    look_every = 1.2
+
     def __init__(self, database: Database, clock: Clock, *, keep_done: bool = False) -> None:
         self.db = database
         self.clock = clock

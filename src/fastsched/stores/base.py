@@ -153,6 +153,10 @@ class Store(Protocol):
     def name(self) -> str:
         """Where it is, without secrets, for people."""
 
+    @property
+    def look_every(self) -> float:
+        """Seconds between the looks of a node at the others, each of which renews its lease."""
+
     def open(self) -> None:
         """Connect, and bring the tables up to date."""
 

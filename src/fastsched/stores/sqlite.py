@@ -45,6 +45,8 @@ _PROMOTE_AT_ONCE = 5_000
 class SqliteStore:
     """A `Store` in one file. Cost: one commit, with its fsync, a flush."""
 
+    look_every = 1.0
+
     def __init__(self, path: Path, clock: Clock, *, keep_done: bool) -> None:
         self._file = SqliteFile(path)
         self.clock = clock
